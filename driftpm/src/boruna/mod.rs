@@ -1,0 +1,1 @@
+//! Boruna packages.

@@ -1,0 +1,4 @@
+#![forbid(unsafe_code)]
+//! The EPK package format.
+
+pub mod digest;

@@ -1,0 +1,1 @@
+//! Mounts EPK packages read-only through FUSE.
