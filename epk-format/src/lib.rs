@@ -2,3 +2,6 @@
 //! The EPK package format.
 
 pub mod digest;
+pub mod layout;
+pub mod source;
+pub mod time;
