@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use epk_format::digest::Sha256;
 use epk_format::package::{Kind, NodeId, Scratch};
 use epk_format::resolve::Resolved;
-use epk_format::{Error, OpenOptions, Package};
+use epk_format::{Error, OpenOptions, Package, RejectCode};
 
 /// Packages that we refuse, with our code: `spec/epk-1.0.md` §8 tells each.
 const STRICTER: &[(&str, u16)] = &[
@@ -48,7 +48,7 @@ fn every_accepted_package_opens_or_is_refused_for_a_stated_reason() {
         let name = &row["name"];
         let bytes = std::fs::read(folder.join(format!("{name}.epk"))).expect("an image");
         let result = Package::open(bytes, &OpenOptions::default());
-        let found = result.as_ref().err().map_or(0, |e| e.code().map_or(0, |c| c.number()));
+        let found = result.as_ref().err().and_then(Error::code).map_or(0, RejectCode::number);
         let expected = STRICTER.iter().find(|(n, _)| n == name).map_or(0, |(_, code)| *code);
         if found != expected {
             wrong.push(format!("(\"{name}\", {found}), // {:?}", result.err()));
