@@ -5,3 +5,4 @@ pub mod digest;
 pub mod layout;
 pub mod source;
 pub mod time;
+pub mod write;
