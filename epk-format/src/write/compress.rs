@@ -153,6 +153,24 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_do_not_depend_on_what_came_before() {
+        // An encoder is used again and again, and which chunks it saw depends on the threads.
+        for level in 0..=9 {
+            let mut used = Encoder::new(Compression::Zlib, level);
+            let (mut scratch, mut packed) = (Vec::new(), Vec::new());
+            for length in (1..400).chain([4096, 32_767, 40_000, 70_000]) {
+                let words = noise(length.min(97)).into_iter().cycle();
+                let plain: Vec<u8> = words.take(length).collect();
+                used.encode(&noise(length * 3), &mut scratch).expect("compressed");
+                let (_, second) = used.encode(&plain, &mut scratch).expect("compressed");
+                let mut fresh = Encoder::new(Compression::Zlib, level);
+                let (_, first) = fresh.encode(&plain, &mut packed).expect("compressed");
+                assert_eq!(packed[..first], scratch[..second], "level {level}, {length} bytes");
+            }
+        }
+    }
+
+    #[test]
     fn auto_keeps_what_does_not_gain() {
         let mut encoder = Encoder::new(Compression::Auto, 6);
         let mut packed = Vec::new();
