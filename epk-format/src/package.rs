@@ -92,7 +92,7 @@ pub struct Child<'p> {
 }
 
 /// A stretch of a file's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Piece<'p> {
     /// Bytes that are in memory and verified.
     Bytes(&'p [u8]),

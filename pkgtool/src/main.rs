@@ -1,2 +1,23 @@
 //! Pack, verify, mount and run applications shipped as one EPK file.
-fn main() {}
+
+mod cli;
+mod commands;
+mod deep;
+mod exit;
+mod extract;
+mod input;
+mod select;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            failure.into()
+        }
+    }
+}
