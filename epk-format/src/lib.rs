@@ -18,6 +18,7 @@
 
 pub mod content;
 pub mod digest;
+pub mod dump;
 pub mod error;
 pub mod layout;
 pub mod limits;

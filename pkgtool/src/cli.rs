@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{cat, extract, keygen, ls, verify};
+use crate::commands::{cat, extract, inspect, keygen, ls, run, verify};
 use crate::exit::Failure;
 
 /// Ship and run an application as one verified, compressed file
@@ -19,7 +19,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::RunArgs),
     Verify(verify::VerifyArgs),
+    Inspect(inspect::InspectArgs),
     Ls(ls::LsArgs),
     Cat(cat::CatArgs),
     Extract(extract::ExtractArgs),
@@ -30,6 +32,8 @@ impl Cli {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match &self.command {
             Command::Verify(args) => verify::verify(args),
+            Command::Run(args) => run::run(args),
+            Command::Inspect(args) => inspect::inspect(args),
             Command::Ls(args) => ls::ls(args),
             Command::Cat(args) => cat::cat(args),
             Command::Extract(args) => extract::extract(args),

@@ -22,6 +22,12 @@ pub(crate) enum Status {
     Signature = 5,
     /// A good package that this host can't run.
     Incompatible = 6,
+    /// `run`: the application could not be launched.
+    LaunchFailed = 125,
+    /// `run`: the package's target can't be executed.
+    NotExecutable = 126,
+    /// `run`: the target, or what the kernel needs to execute it, isn't there.
+    NotFound = 127,
 }
 
 /// Why a command ends without success.
@@ -47,6 +53,16 @@ impl Failure {
 
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self::new(Status::Usage, message)
+    }
+
+    pub(crate) fn launch(message: impl fmt::Display) -> Self {
+        Self::new(Status::LaunchFailed, message)
+    }
+
+    /// The same before a launch, where the small numbers belong to the application.
+    pub(crate) fn into_launch(mut self) -> Self {
+        self.status = self.status.max(Status::LaunchFailed);
+        self
     }
 
     /// What went wrong with a package's file.

@@ -6,6 +6,8 @@ mod deep;
 mod exit;
 mod extract;
 mod input;
+mod launch;
+mod namespace;
 mod select;
 
 use std::process::ExitCode;

@@ -2,6 +2,8 @@
 
 pub(crate) mod cat;
 pub(crate) mod extract;
+pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod ls;
+pub(crate) mod run;
 pub(crate) mod verify;
