@@ -11,6 +11,7 @@ pub mod path;
 pub mod signature;
 pub mod source;
 pub mod time;
+pub mod write;
 
 mod tree;
 mod validate;
