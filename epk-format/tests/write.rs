@@ -426,10 +426,9 @@ fn limits_are_named_before_anything_is_written() {
         (gigabytes(1 << 32), 65_536, Compression::None, Limit::DataEnd),
         // The data begins at 128 + 105 + 64 * 52 and ends one byte too late.
         (gigabytes((1 << 32) - 3561), 64 << 20, Compression::None, Limit::DataEnd),
-        // 82,595,524 rows of 52 bytes fit 32 bits, but not behind the header.
-        (gigabytes(82_595_524), 1, Compression::Auto, Limit::BlockTableEnd),
-        (gigabytes(82_595_525), 1, Compression::Auto, Limit::Blocks),
-        (gigabytes(u64::MAX), 1, Compression::Auto, Limit::Blocks),
+        // A block table of 2^30 bytes has room for 20,648,881 rows.
+        (gigabytes(20_648_882), 1, Compression::Auto, Limit::BlockTableSize),
+        (gigabytes(u64::MAX), 1, Compression::Auto, Limit::BlockTableSize),
     ];
     for (plan, chunk_size, compression, expected) in table {
         let mut out = Cursor::new(Vec::new());
@@ -445,6 +444,21 @@ fn limits_are_named_before_anything_is_written() {
         }
         assert!(out.into_inner().is_empty());
     }
+}
+
+#[test]
+fn what_readers_do_not_hold_is_not_written() {
+    let (plan, files) = sample();
+    let mut out = Cursor::new(Vec::new());
+    let manifest = vec![b'#'; (1 << 20) + 1];
+    let error = write::write(&plan, &files, &manifest, &Options::default(), None, &(), &mut out)
+        .expect_err("refused");
+    assert!(matches!(error, WriteError::Limit { what: Limit::ManifestSize, .. }), "{error}");
+    let error = signed(&Sizes::new(144, &[65_537])).expect_err("refused");
+    let expected = "the package's signature would be 65537, at most 65536 is allowed";
+    assert_eq!(error.to_string(), expected);
+    let error = signed(&Sizes::new(65_537, &[1])).expect_err("refused");
+    assert_eq!(error.to_string(), expected);
 }
 
 /// An output as long as one likes, which keeps nothing but zeros' length.

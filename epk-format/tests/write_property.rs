@@ -1,5 +1,5 @@
-//! Any plan that is accepted is written so that an independent reader gets it back, and with the
-//! same bytes at any number of threads.
+//! Any plan that is accepted is written so that two readers, the tests' own and the library's, get
+//! it back, and with the same bytes at any number of threads.
 
 mod support;
 
@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::num::NonZeroUsize;
 
+use epk_format::package::{Kind, NodeId, Scratch};
 use epk_format::time::PackedTime;
 use epk_format::write::{self, Compression, Options, Plan, PlanEntry};
+use epk_format::{OpenOptions, Package};
 use proptest::prelude::*;
 use support::{Decoded, Files, MANIFEST, noise};
 
@@ -98,6 +100,16 @@ proptest! {
         prop_assert!(bytes == image(1));
         let decoded = Decoded::new(&bytes);
         prop_assert_eq!(decoded.entries.len(), nodes.len());
+        let package = Package::open(bytes.as_slice(), &OpenOptions::default()).expect("valid");
+        let mut found = BTreeMap::new();
+        walk(&package, NodeId::ROOT, &mut found);
+        for (path, node) in &nodes {
+            let expected = match node {
+                Node::File { bytes, .. } => Some(bytes),
+                _ => None,
+            };
+            prop_assert!(found.get(path).map(Option::as_ref) == Some(expected), "{}", path);
+        }
         for (entry, (path, node)) in decoded.entries.iter().zip(&nodes) {
             prop_assert_eq!(&entry.path, path);
             match node {
@@ -115,6 +127,28 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// Collects every path below `folder`, with the bytes of files.
+fn walk(package: &Package<&[u8]>, folder: NodeId, found: &mut BTreeMap<String, Option<Vec<u8>>>) {
+    for (_, id, kind) in package.children(folder).expect("a folder") {
+        let path = String::from_utf8(package.path(id).expect("a node")).expect("text");
+        let mut bytes = None;
+        match kind {
+            Kind::Folder => walk(package, id, found),
+            Kind::Link => {}
+            Kind::File => {
+                let content = bytes.insert(Vec::new());
+                let size = package.node(id).expect("a node").size;
+                let keep = |piece: &[u8]| {
+                    content.extend(piece);
+                    Ok::<(), epk_format::Error>(())
+                };
+                package.read(id, 0..size, &mut Scratch::default(), keep).expect("whole");
+            }
+        }
+        found.insert(path, bytes);
     }
 }
 

@@ -21,12 +21,10 @@ use crate::digest::{Hasher, Sha256};
 use crate::layout::block::{self, BlockEntry};
 use crate::layout::header::{self, Flags, Header};
 use crate::layout::toc::{self, EntryFlags, TocHeader};
+use crate::limits;
 
 /// The highest end of a section or block: EXOS computes with 32 bits.
 const MAX_END: u64 = u32::MAX as u64;
-/// The highest number of entries: one more, and EXOS's table of parsed entries overflows
-/// (code 9).
-const MAX_ENTRIES: u64 = 41_297_762;
 /// Permissions of every folder.
 const FOLDER_PERMISSIONS: u32 = 0o777;
 /// How often a signer is asked until its blob's size settles.
@@ -69,7 +67,10 @@ impl<'a> Image<'a> {
         options: &'a Options,
     ) -> Result<Self, WriteError> {
         let entries = plan.entries();
-        limit(Limit::Entries, length(entries.len()), MAX_ENTRIES)?;
+        // Readers add the root and the manifest. EXOS's limit is five times as high.
+        let nodes = entries.len().saturating_add(plan.implicit_folders().len()).saturating_add(2);
+        limit(Limit::Nodes, length(nodes), length(limits::NODES))?;
+        limit(Limit::ManifestSize, length(manifest.len()), limits::MANIFEST_BYTES)?;
         let mut toc_size = length(toc::HEADER_SIZE);
         let mut blocks = 0u64;
         let mut plain = 0u64;
@@ -81,10 +82,11 @@ impl<'a> Image<'a> {
                 plain = plain.saturating_add(size);
             }
         }
-        limit(Limit::Blocks, blocks, MAX_END / length(block::SIZE))?;
-        let table_offset = end(Limit::TocEnd, length(header::SIZE), toc_size)?;
         let table_size = blocks.saturating_mul(length(block::SIZE));
-        let data_offset = end(Limit::BlockTableEnd, table_offset, table_size)?;
+        limit(Limit::TocSize, toc_size, limits::TABLE_BYTES)?;
+        limit(Limit::BlockTableSize, table_size, limits::TABLE_BYTES)?;
+        let table_offset = length(header::SIZE).saturating_add(toc_size);
+        let data_offset = table_offset.saturating_add(table_size);
         if options.compression == super::Compression::None {
             // Nothing will shrink: better said now than after writing 4 GiB.
             end(Limit::DataEnd, data_offset, plain)?;
@@ -226,7 +228,7 @@ impl<'a> Image<'a> {
     fn toc(&self, data: &Data) -> Result<Vec<u8>, WriteError> {
         let entries = self.plan.entries();
         let mut toc = Vec::new();
-        let entry_count = narrow(Limit::Entries, length(entries.len()))?;
+        let entry_count = narrow(Limit::Nodes, length(entries.len()))?;
         toc.extend(TocHeader { entry_count, reserved: U32::new(0) }.as_bytes());
         let mut next_block = 0u64;
         let mut hashes = data.file_hashes.iter();
@@ -234,11 +236,11 @@ impl<'a> Image<'a> {
             let target = alias_target(entry);
             let variable = length(entry.path.len().saturating_add(target.len()));
             let mut row = toc::Entry {
-                entry_size: narrow(Limit::TocEnd, variable + length(toc::ENTRY_SIZE))?,
+                entry_size: narrow(Limit::TocSize, variable + length(toc::ENTRY_SIZE))?,
                 node_type: U32::new(toc::NODE_FOLDER),
                 flags: U32::new(0),
-                path_length: narrow(Limit::TocEnd, length(entry.path.len()))?,
-                alias_target_length: narrow(Limit::TocEnd, length(target.len()))?,
+                path_length: narrow(Limit::TocSize, length(entry.path.len()))?,
+                alias_target_length: narrow(Limit::TocSize, length(target.len()))?,
                 permissions: U32::new(entry.permissions),
                 modified: U64::new(entry.modified.0),
                 file_size: U64::new(0),
@@ -265,8 +267,8 @@ impl<'a> Image<'a> {
                         let blocks = size.div_ceil(u64::from(self.options.chunk_size));
                         row.flags = U32::new(EntryFlags::HAS_BLOCKS.bits());
                         row.file_size = U64::new(size);
-                        row.block_start = narrow(Limit::Blocks, next_block)?;
-                        row.block_count = narrow(Limit::Blocks, blocks)?;
+                        row.block_start = narrow(Limit::BlockTableSize, next_block)?;
+                        row.block_count = narrow(Limit::BlockTableSize, blocks)?;
                         row.file_hash = hash.0;
                         next_block += blocks;
                     }
@@ -345,6 +347,7 @@ fn sign(
     let mut size = signer.expected_size();
     let mut sizes = Vec::new();
     for _ in 0..SIGNER_RUNS {
+        limit(Limit::SignatureSize, size, limits::SIGNATURE_BYTES)?;
         end(Limit::SignatureEnd, offset, size)?;
         header.signature_size = U64::new(size);
         let package_hash = hash(header)?;

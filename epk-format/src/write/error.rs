@@ -11,14 +11,16 @@ use super::{MAX_CHUNK_SIZE, MAX_LEVEL, MIN_CHUNK_SIZE};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// Entries in the table of contents.
-    Entries,
-    /// Rows of the block table.
-    Blocks,
-    /// Where the table of contents ends.
-    TocEnd,
-    /// Where the block table ends.
-    BlockTableEnd,
+    /// Files, folders and aliases, those that no entry names included.
+    Nodes,
+    /// Bytes of the table of contents.
+    TocSize,
+    /// Bytes of the block table.
+    BlockTableSize,
+    /// Bytes of the manifest.
+    ManifestSize,
+    /// Bytes of the signature.
+    SignatureSize,
     /// Where the data of the blocks ends.
     DataEnd,
     /// Where the manifest ends.
@@ -30,10 +32,11 @@ pub enum Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Entries => "number of entries",
-            Self::Blocks => "number of blocks",
-            Self::TocEnd => "end of the table of contents",
-            Self::BlockTableEnd => "end of the block table",
+            Self::Nodes => "number of files and folders",
+            Self::TocSize => "table of contents",
+            Self::BlockTableSize => "block table",
+            Self::ManifestSize => "manifest",
+            Self::SignatureSize => "signature",
             Self::DataEnd => "end of the data",
             Self::ManifestEnd => "end of the manifest",
             Self::SignatureEnd => "end of the signature",
@@ -57,8 +60,9 @@ pub enum WriteError {
         /// The level asked for.
         found: u32,
     },
-    /// The package would be larger than format 1.0 can say.
-    #[error("the package's {what} would be {found}, format 1.0 allows {allowed}")]
+    /// The package would be larger than format 1.0 can say or readers are willing to hold
+    /// ([`crate::limits`]).
+    #[error("the package's {what} would be {found}, at most {allowed} is allowed")]
     Limit {
         /// What is too large.
         what: Limit,
@@ -147,10 +151,7 @@ impl fmt::Display for FoundLength {
     }
 }
 
-/// A path for messages: as it is when it is plain text, else escaped.
+/// A path for messages.
 pub(super) fn shown(path: &[u8]) -> String {
-    match std::str::from_utf8(path) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => path.escape_ascii().to_string(),
-    }
+    crate::path::display(path).into_owned()
 }

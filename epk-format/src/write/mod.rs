@@ -60,24 +60,21 @@ use std::num::NonZeroUsize;
 pub use self::compress::Compression;
 pub use self::error::{Limit, WriteError};
 pub use self::plan::{
-    AliasProblem, ContentId, Kind, MAX_ALIAS_CHAIN, MAX_COMPONENT, MAX_PATH, PathRule, Plan,
-    PlanEntry, PlanError, check_path,
+    AliasProblem, ContentId, Kind, PathProblem, Plan, PlanEntry, PlanError, check_path,
 };
 use crate::digest::Sha256;
+use crate::{limits, signature};
 
 /// Smallest chunk size in bytes.
 pub const MIN_CHUNK_SIZE: u32 = 1;
 /// Largest chunk size in bytes. Format 1.0 has no limit of its own; a reader must hold one chunk.
-pub const MAX_CHUNK_SIZE: u32 = 64 << 20;
+pub const MAX_CHUNK_SIZE: u32 = limits::BLOCK_BYTES;
 /// Chunk size unless told otherwise, in bytes.
 pub const DEFAULT_CHUNK_SIZE: u32 = 64 << 10;
 /// The strongest compression level.
 pub const MAX_LEVEL: u32 = 9;
 /// The compression level unless told otherwise.
 pub const DEFAULT_LEVEL: u32 = 6;
-/// Size in bytes of the usual signature blob: head, Ed25519 key and signature.
-pub const USUAL_SIGNATURE_SIZE: u64 = 144;
-
 /// How an image is written. The bytes depend on everything here but `threads`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -132,7 +129,7 @@ pub trait Signer {
     /// The blob's length in bytes as far as it is known beforehand. A right guess saves a pass
     /// over the image.
     fn expected_size(&self) -> u64 {
-        USUAL_SIGNATURE_SIZE
+        signature::BLOB_BYTES as u64
     }
 }
 

@@ -9,14 +9,10 @@ use std::fmt;
 use thiserror::Error;
 
 use super::error::shown;
+use crate::error::RejectCode;
+use crate::limits;
+use crate::path;
 use crate::time::PackedTime;
-
-/// Longest path in bytes.
-pub const MAX_PATH: usize = 1023;
-/// Longest component of a path in bytes.
-pub const MAX_COMPONENT: usize = 255;
-/// Most aliases that are followed one after another until a folder is reached.
-pub const MAX_ALIAS_CHAIN: usize = 32;
 
 /// The caller's name for a file's content, handed back to [`super::Contents::open`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,41 +73,27 @@ impl PlanEntry {
     }
 }
 
-/// A rule that a path breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a path can't be packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum PathRule {
-    /// The path has no bytes.
-    Empty,
-    /// The path has more than [`MAX_PATH`] bytes.
-    TooLong,
-    /// A component has no bytes: a leading, doubled or trailing slash.
-    EmptyComponent,
-    /// A component is `.` or `..`.
-    DotComponent,
-    /// A component has more than [`MAX_COMPONENT`] bytes.
-    ComponentTooLong,
-    /// The path has a NUL byte.
-    Nul,
-    /// The path has a backslash, which EXOS's packer takes for a slash.
+pub enum PathProblem {
+    /// Readers would refuse it.
+    Rejected {
+        /// The code that they would give.
+        code: RejectCode,
+        /// What was found.
+        detail: String,
+    },
+    /// It has a backslash, which EXOS's packer takes for a slash: two packers would make two
+    /// trees of one.
     Backslash,
-    /// The path is no UTF-8.
-    NotUtf8,
 }
 
-impl fmt::Display for PathRule {
+impl fmt::Display for PathProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("is empty"),
-            Self::TooLong => write!(f, "is longer than {MAX_PATH} bytes"),
-            Self::EmptyComponent => f.write_str("has an empty component"),
-            Self::DotComponent => f.write_str("has a component `.` or `..`"),
-            Self::ComponentTooLong => {
-                write!(f, "has a component longer than {MAX_COMPONENT} bytes")
-            }
-            Self::Nul => f.write_str("has a NUL byte"),
-            Self::Backslash => f.write_str("has a backslash"),
-            Self::NotUtf8 => f.write_str("is not UTF-8"),
+            Self::Rejected { detail, .. } => f.write_str(detail),
+            Self::Backslash => f.write_str("path with a backslash"),
         }
     }
 }
@@ -122,7 +104,7 @@ impl fmt::Display for PathRule {
 pub enum AliasProblem {
     /// No target bytes.
     Empty,
-    /// More than [`MAX_PATH`] bytes.
+    /// More than [`limits::PATH_BYTES`] bytes.
     TooLong,
     /// A NUL byte in the target.
     Nul,
@@ -132,7 +114,7 @@ pub enum AliasProblem {
     Missing,
     /// The target is a file.
     File,
-    /// More than [`MAX_ALIAS_CHAIN`] aliases follow each other, or they form a ring.
+    /// More than [`limits::ALIAS_CHAIN`] aliases follow each other, or they form a ring.
     Chain,
 }
 
@@ -140,12 +122,14 @@ impl fmt::Display for AliasProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("is empty"),
-            Self::TooLong => write!(f, "is longer than {MAX_PATH} bytes"),
+            Self::TooLong => write!(f, "is longer than {} bytes", limits::PATH_BYTES),
             Self::Nul => f.write_str("has a NUL byte"),
             Self::NotUtf8 => f.write_str("is not UTF-8"),
             Self::Missing => f.write_str("is not in the package"),
             Self::File => f.write_str("is a file, not a folder"),
-            Self::Chain => write!(f, "is reached through more than {MAX_ALIAS_CHAIN} aliases"),
+            Self::Chain => {
+                write!(f, "is reached through more than {} aliases", limits::ALIAS_CHAIN)
+            }
         }
     }
 }
@@ -154,13 +138,13 @@ impl fmt::Display for AliasProblem {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// A path breaks a rule.
-    #[error("path `{path}` {rule}")]
+    /// A path that can't be packed.
+    #[error("{problem}: `{path}`")]
     Path {
         /// The path, escaped where it is no text.
         path: String,
-        /// The rule.
-        rule: PathRule,
+        /// What is wrong with it.
+        problem: PathProblem,
     },
     /// Two entries have one path.
     #[error("path `{path}` appears twice")]
@@ -196,36 +180,16 @@ pub enum PlanError {
     },
 }
 
-/// Checks one path against every [`PathRule`], in their order of declaration but UTF-8 and NUL,
-/// which come first.
+/// Checks one path by the rules of [`path::components`], and for backslashes.
 ///
 /// # Errors
 /// The first rule broken.
-pub fn check_path(path: &[u8]) -> Result<(), PathRule> {
-    if path.is_empty() {
-        return Err(PathRule::Empty);
+pub fn check_path(path: &[u8]) -> Result<(), PathProblem> {
+    match path::components(path) {
+        Err((code, detail)) => Err(PathProblem::Rejected { code, detail }),
+        Ok(_) if path.contains(&b'\\') => Err(PathProblem::Backslash),
+        Ok(_) => Ok(()),
     }
-    if path.contains(&0) {
-        return Err(PathRule::Nul);
-    }
-    if std::str::from_utf8(path).is_err() {
-        return Err(PathRule::NotUtf8);
-    }
-    if path.len() > MAX_PATH {
-        return Err(PathRule::TooLong);
-    }
-    if path.contains(&b'\\') {
-        return Err(PathRule::Backslash);
-    }
-    for component in path.split(|&byte| byte == b'/') {
-        match component {
-            b"" => return Err(PathRule::EmptyComponent),
-            b"." | b".." => return Err(PathRule::DotComponent),
-            _ if component.len() > MAX_COMPONENT => return Err(PathRule::ComponentTooLong),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Entries that make a package: checked, and sorted by the bytes of their paths.
@@ -306,7 +270,7 @@ impl Plan {
     fn resolve(&self, target: &[u8]) -> Result<(), AliasProblem> {
         let mut target = target;
         // The alias that is being checked is the first of the chain.
-        for _ in 0..MAX_ALIAS_CHAIN {
+        for _ in 0..limits::ALIAS_CHAIN {
             check_target(target)?;
             let path = normalised(target);
             if path.is_empty() {
@@ -351,7 +315,8 @@ fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn check_entry(entry: &PlanEntry) -> Result<(), PlanError> {
-    check_path(&entry.path).map_err(|rule| PlanError::Path { path: shown(&entry.path), rule })?;
+    check_path(&entry.path)
+        .map_err(|problem| PlanError::Path { path: shown(&entry.path), problem })?;
     if entry.permissions > 0o777 {
         let path = shown(&entry.path);
         return Err(PlanError::Permissions { path, found: entry.permissions });
@@ -362,7 +327,7 @@ fn check_entry(entry: &PlanEntry) -> Result<(), PlanError> {
 fn check_target(target: &[u8]) -> Result<(), AliasProblem> {
     if target.is_empty() {
         Err(AliasProblem::Empty)
-    } else if target.len() > MAX_PATH {
+    } else if target.len() > limits::PATH_BYTES {
         Err(AliasProblem::TooLong)
     } else if target.contains(&0) {
         Err(AliasProblem::Nul)
@@ -413,24 +378,28 @@ mod tests {
         let long = "x".repeat(256);
         let deep = "y/".repeat(511) + "zz";
         assert_eq!(deep.len(), 1024);
-        let table: &[(&[u8], PathRule)] = &[
-            (b"", PathRule::Empty),
-            (b"/a", PathRule::EmptyComponent),
-            (b"a/", PathRule::EmptyComponent),
-            (b"a//b", PathRule::EmptyComponent),
-            (b"./a", PathRule::DotComponent),
-            (b"a/..", PathRule::DotComponent),
-            (b"a\0", PathRule::Nul),
-            (b"a\\b", PathRule::Backslash),
-            (b"\xff", PathRule::NotUtf8),
-            (long.as_bytes(), PathRule::ComponentTooLong),
-            (deep.as_bytes(), PathRule::TooLong),
+        let table: &[(&[u8], RejectCode)] = &[
+            (b"", RejectCode::PathEmptyComponent),
+            (b"/a", RejectCode::PathEmptyComponent),
+            (b"a/", RejectCode::PathEmptyComponent),
+            (b"a//b", RejectCode::PathEmptyComponent),
+            (b"./a", RejectCode::PathDotComponent),
+            (b"a/..", RejectCode::PathDotComponent),
+            (b"a\0", RejectCode::PathHasNul),
+            (b"\xff", RejectCode::PathNotUtf8),
+            (long.as_bytes(), RejectCode::PathTooLong),
+            (deep.as_bytes(), RejectCode::PathTooLong),
         ];
-        for &(path, rule) in table {
-            assert_eq!(check_path(path), Err(rule), "{}", shown(path));
-            let error = Plan::new(vec![PlanEntry::folder(path)]).expect_err("refused");
-            assert_eq!(error, PlanError::Path { path: shown(path), rule });
+        for &(path, expected) in table {
+            match Plan::new(vec![PlanEntry::folder(path)]) {
+                Err(PlanError::Path { problem: PathProblem::Rejected { code, .. }, .. }) => {
+                    assert_eq!(code, expected, "{}", shown(path));
+                }
+                other => panic!("{}: {other:?}", shown(path)),
+            }
         }
+        let error = Plan::new(vec![PlanEntry::folder("a\\b")]).expect_err("refused");
+        assert_eq!(error.to_string(), "path with a backslash: `a\\\\b`");
         for path in [&long[1..], &deep[1..], "...", ".a", "a b", "a\nb", "é*?:"] {
             let path = path.trim_start_matches('/');
             assert_eq!(check_path(path.as_bytes()), Ok(()), "{path}");
