@@ -67,6 +67,18 @@ pub fn inherited_descriptor(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Whether a descriptor is open.
+pub(crate) fn is_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD only asks, and any number may be asked for.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
+/// Closes a descriptor that the parent process left open and that no Rust value here owns.
+pub(crate) fn close_inherited(number: RawFd) {
+    // SAFETY: the caller recorded the number before this process had opened anything.
+    unsafe { libc::close(number) };
+}
+
 /// The two sides of [`fork`].
 pub(crate) enum Fork {
     Parent(Pid),
