@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{cat, extract, inspect, keygen, ls, run, verify};
+use crate::commands::{cat, extract, inspect, keygen, ls, pack, run, verify};
 use crate::exit::Failure;
 
 /// Ship and run an application as one verified, compressed file
@@ -19,6 +19,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Pack(Box<pack::Args>),
     Run(run::RunArgs),
     Verify(verify::VerifyArgs),
     Inspect(inspect::InspectArgs),
@@ -31,6 +32,7 @@ enum Command {
 impl Cli {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match &self.command {
+            Command::Pack(args) => pack::run(args),
             Command::Verify(args) => verify::verify(args),
             Command::Run(args) => run::run(args),
             Command::Inspect(args) => inspect::inspect(args),

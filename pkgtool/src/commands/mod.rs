@@ -5,5 +5,6 @@ pub(crate) mod extract;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod ls;
+pub(crate) mod pack;
 pub(crate) mod run;
 pub(crate) mod verify;

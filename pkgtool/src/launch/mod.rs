@@ -23,7 +23,7 @@ use epkfs::handover::{self, Inherited};
 use epkfs::mount::{MountOptions, mount_device, open_device};
 use epkfs::session::Config;
 
-use crate::exit::{Failure, Status};
+use crate::exit::{Exit, Failure};
 use crate::namespace::{root, user};
 
 /// What is launched.
@@ -81,7 +81,7 @@ impl Launch {
 fn check_target(package: &Package<File>, target: &str) -> Result<(), Failure> {
     let resolved = package.resolve(target.as_bytes(), true).map_err(Failure::launch)?;
     let Resolved::Found(id) = resolved else {
-        return Err(Failure::new(Status::NotFound, format!("the package has no `{target}`")));
+        return Err(Failure::new(Exit::NotFound, format!("the package has no `{target}`")));
     };
     let node = package.node(id).map_err(Failure::launch)?;
     let problem = match node.kind {
@@ -89,7 +89,7 @@ fn check_target(package: &Package<File>, target: &str) -> Result<(), Failure> {
         Kind::File => return Ok(()),
         Kind::Folder | Kind::Link => "is not a file",
     };
-    Err(Failure::new(Status::NotExecutable, format!("the package's `{target}` {problem}")))
+    Err(Failure::new(Exit::NotExecutable, format!("the package's `{target}` {problem}")))
 }
 
 /// execve(2). The error says what the kernel meant by its few words.
@@ -99,21 +99,21 @@ fn execute(target: &str, arguments: &[OsString]) -> Failure {
     match error.raw_os_error() {
         // The file is there: what is missing is its `#!` interpreter or its loader.
         Some(nix::libc::ENOENT) => Failure::new(
-            Status::NotFound,
+            Exit::NotFound,
             format!("cannot execute `{path}`: its interpreter or loader is not on this host"),
         ),
         Some(nix::libc::ENOEXEC) => Failure::new(
-            Status::NotExecutable,
+            Exit::NotExecutable,
             format!("cannot execute `{path}`: neither a program for this machine nor a script"),
         ),
-        _ => Failure::new(status_of(&error), format!("cannot execute `{path}`: {error}")),
+        _ => Failure::new(exit_of(&error), format!("cannot execute `{path}`: {error}")),
     }
 }
 
-fn status_of(error: &io::Error) -> Status {
+fn exit_of(error: &io::Error) -> Exit {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => Status::NotExecutable,
-        io::ErrorKind::NotFound => Status::NotFound,
-        _ => Status::LaunchFailed,
+        io::ErrorKind::PermissionDenied => Exit::NotExecutable,
+        io::ErrorKind::NotFound => Exit::NotFound,
+        _ => Exit::LaunchFailed,
     }
 }
