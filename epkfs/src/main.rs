@@ -1,6 +1,7 @@
 //! Mounts an EPK package: `epkfs IMAGE MOUNTPOINT`.
 
 mod cli;
+mod log;
 
 use std::fs::File;
 use std::process::ExitCode;
@@ -47,7 +48,7 @@ fn mount(mut arguments: Arguments) -> Result<(), Error> {
         }
         None => None,
     };
-    start_log(&arguments)?;
+    log::start(&arguments)?;
     let tell = |outcome: Result<&Ready, &str>| {
         if let Some(file) = &ready_fd {
             warn("--ready-fd", notify::write_line(file, outcome));
@@ -70,20 +71,6 @@ fn mount(mut arguments: Arguments) -> Result<(), Error> {
         tell(Err(&error.to_string()));
     }
     result
-}
-
-/// Log lines are JSON. They go to `-o log=FILE`, else to standard error, which a daemon in the
-/// background doesn't have: it sends them to the system's log.
-fn start_log(arguments: &Arguments) -> Result<(), Error> {
-    let log = tracing_subscriber::fmt().json().flatten_event(true).with_ansi(false);
-    if let Some(path) = &arguments.options.log {
-        let file = File::options().create(true).append(true).open(path);
-        let file = file.map_err(|source| Error::File { path: path.clone(), source })?;
-        log.with_writer(file).init();
-    } else {
-        log.with_writer(std::io::stderr).init();
-    }
-    Ok(())
 }
 
 fn warn(what: &str, result: std::io::Result<()>) {
