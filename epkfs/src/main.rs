@@ -1,14 +1,13 @@
 //! Mounts an EPK package: `epkfs IMAGE MOUNTPOINT`.
 
 mod cli;
-mod log;
 
 use std::fs::File;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use epkfs::daemon::{self, Error, ErrorKind, Ready};
-use epkfs::notify;
+use epkfs::{log, notify};
 
 use crate::cli::{Arguments, Command};
 
@@ -48,7 +47,17 @@ fn mount(mut arguments: Arguments) -> Result<(), Error> {
         }
         None => None,
     };
-    log::start(&arguments)?;
+    log::start(match &arguments.options.log {
+        Some(path) => log::Destination::File(
+            File::options()
+                .create(true)
+                .append(true)
+                .open(path)
+                .map_err(|source| Error::File { path: path.clone(), source })?,
+        ),
+        None if arguments.foreground => log::Destination::StandardError,
+        None => log::Destination::System,
+    });
     let tell = |outcome: Result<&Ready, &str>| {
         if let Some(file) = &ready_fd {
             warn("--ready-fd", notify::write_line(file, outcome));
