@@ -11,6 +11,7 @@ use crate::error::{Error, Location, Reject, RejectCode};
 use crate::layout::block::{BlockEntry, METHOD_NONE, SIZE};
 use crate::layout::header::Header;
 use crate::layout::toc::{Entry, EntryFlags};
+use crate::manifest::{Manifest, ManifestError, ManifestStatus};
 use crate::signature::{Policy, SignatureState, TrustedKeys};
 use crate::source::Source;
 use crate::time::{PackedTime, Timestamp};
@@ -91,7 +92,7 @@ pub struct Child<'p> {
 }
 
 /// A stretch of a file's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Piece<'p> {
     /// Bytes that are in memory and verified.
     Bytes(&'p [u8]),
@@ -218,6 +219,19 @@ impl<S: Source> Package<S> {
     /// The manifest's text.
     pub fn manifest(&self) -> &[u8] {
         self.sections.manifest.as_deref().unwrap_or_default()
+    }
+
+    /// The manifest, parsed.
+    ///
+    /// # Errors
+    /// What is wrong with it; an absent or empty one has a status of its own.
+    pub fn parse_manifest(&self) -> Result<Manifest, ManifestError> {
+        match self.manifest() {
+            [] => {
+                Err(ManifestError::new(ManifestStatus::InvalidManifestBlob, "the package has none"))
+            }
+            text => Manifest::parse(text),
+        }
     }
 
     /// Number of nodes; their ids are below it.

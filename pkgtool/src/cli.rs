@@ -1,13 +1,17 @@
-//! The command line: one variant a verb.
+//! The command line.
 
 use clap::{Parser, Subcommand};
 
-use crate::commands;
+use crate::commands::{cat, extract, inspect, keygen, ls, pack, run, verify};
 use crate::exit::Failure;
 
-/// Pack, verify, mount and run applications shipped as one EPK file.
+/// Ship and run an application as one verified, compressed file
+///
+/// Exit status: 0 all is well; 1 a finding or refusal; 2 usage; 3 environment or I/O; 4 invalid
+/// package; 5 signature or trust; 6 incompatible. `run` exits as the application does, or with
+/// 125 when it could not be launched, 126 when it can't be executed, 127 when it isn't there.
 #[derive(Debug, Parser)]
-#[command(name = "pkgtool", version, propagate_version = true)]
+#[command(name = "pkgtool", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -15,14 +19,27 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Pack(Box<commands::pack::Args>),
+    Pack(Box<pack::Args>),
+    Run(run::RunArgs),
+    Verify(verify::VerifyArgs),
+    Inspect(inspect::InspectArgs),
+    Ls(ls::LsArgs),
+    Cat(cat::CatArgs),
+    Extract(extract::ExtractArgs),
+    Keygen(keygen::KeygenArgs),
 }
 
 impl Cli {
-    /// Runs the command.
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        match self.command {
-            Command::Pack(args) => commands::pack::run(&args),
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        match &self.command {
+            Command::Pack(args) => pack::run(args),
+            Command::Verify(args) => verify::verify(args),
+            Command::Run(args) => run::run(args),
+            Command::Inspect(args) => inspect::inspect(args),
+            Command::Ls(args) => ls::ls(args),
+            Command::Cat(args) => cat::cat(args),
+            Command::Extract(args) => extract::extract(args),
+            Command::Keygen(args) => keygen::keygen(args),
         }
     }
 }

@@ -3,21 +3,26 @@
 
 mod cli;
 mod commands;
+mod deep;
 mod exit;
+mod extract;
+mod input;
+mod launch;
+mod namespace;
 mod pack;
 mod progress;
+mod select;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    match cli.run() {
+    match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
-            failure.exit.into()
+            failure.into()
         }
     }
 }
