@@ -43,7 +43,8 @@ fn repack(command: &Path) {
         source = place.path().join(source.file_name().expect("a name"));
     }
     let output = place.path().join("out.epk");
-    let words = fs::read_to_string(command).expect("readable");
+    let text = fs::read_to_string(command).expect("readable");
+    let words = text.lines().find(|line| line.starts_with("epk-pack")).expect("a command");
     let option = |wanted: &str| {
         let mut words = words.split_whitespace().skip_while(|&word| word != wanted).skip(1);
         words.next()
