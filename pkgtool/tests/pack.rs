@@ -329,7 +329,9 @@ fn the_manifest_is_no_entry_of_its_own() {
     place.pack(&[]).fails(3, &["cannot read `app/manifest.toml`", "hint:"]);
     place.pack(&["--manifest", "none"]).fails(3, &["cannot read `none`"]);
     place.file("large.toml", &vec![b'#'; (1 << 20) + 1], 0o644);
-    place.pack(&["--manifest", "large.toml"]).fails(1, &["manifest would be 1048577"]);
+    place.pack(&["--manifest", "large.toml"]).fails(4, &["more than 1048576 bytes"]);
+    place.file("bad.toml", b"version = \"1\"\n", 0o644);
+    place.pack(&["--manifest", "bad.toml"]).fails(4, &["`bad.toml`", "missing_name (4)"]);
 }
 
 #[test]
