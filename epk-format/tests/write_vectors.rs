@@ -43,7 +43,8 @@ fn rewrite(path: &std::path::Path) {
     let name = path.display();
     let bytes = std::fs::read(path).expect("readable");
     let theirs = Decoded::new(&bytes);
-    let command = std::fs::read_to_string(path.with_extension("cmd")).expect("a command");
+    let text = std::fs::read_to_string(path.with_extension("cmd")).expect("readable");
+    let command = text.lines().find(|line| line.starts_with("epk-pack")).expect("a command");
     let option = |wanted: &str| {
         let mut words = command.split_whitespace().skip_while(|&word| word != wanted).skip(1);
         words.next().map(str::to_owned)
