@@ -1,5 +1,5 @@
 //! Packages made by EXOS's own packer, taken apart and written again: everything but the zlib
-//! streams must come out the same. Needs `EPK_VECTORS`, the folder with `valid/`.
+//! streams must come out the same. Needs `EPK_VECTORS`, the folder of the shared vectors.
 
 mod support;
 
@@ -24,12 +24,13 @@ impl Signer for Verbatim {
 
 #[test]
 fn exos_packages_come_out_the_same() {
-    let Some(folder) = std::env::var_os("EPK_VECTORS").map(PathBuf::from) else {
+    let Some(folder) = std::env::var_os("EPK_VECTORS").map(|root| PathBuf::from(root).join("epk"))
+    else {
         eprintln!("skipped: EPK_VECTORS is not set");
         return;
     };
     let mut seen = 0;
-    for file in std::fs::read_dir(folder.join("valid")).expect("EPK_VECTORS has valid/") {
+    for file in std::fs::read_dir(folder.join("valid")).expect("EPK_VECTORS has epk/valid/") {
         let path = file.expect("an entry").path();
         if path.extension().is_some_and(|extension| extension == "epk") {
             rewrite(&path);

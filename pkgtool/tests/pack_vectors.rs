@@ -1,5 +1,5 @@
 //! The folders that EXOS's own packer packed, packed by ours: the same entries and blocks. Needs
-//! `EPK_VECTORS`, the folder with `valid/`, and tar.
+//! `EPK_VECTORS`, the folder of the shared vectors, and tar.
 
 mod support;
 
@@ -13,12 +13,13 @@ use support::Ran;
 
 #[test]
 fn exos_folders_make_exos_packages() {
-    let Some(folder) = std::env::var_os("EPK_VECTORS").map(PathBuf::from) else {
+    let Some(folder) = std::env::var_os("EPK_VECTORS").map(|root| PathBuf::from(root).join("epk"))
+    else {
         eprintln!("skipped: EPK_VECTORS is not set");
         return;
     };
     let mut seen = 0;
-    for file in fs::read_dir(folder.join("valid")).expect("EPK_VECTORS has valid/") {
+    for file in fs::read_dir(folder.join("valid")).expect("EPK_VECTORS has epk/valid/") {
         let path = file.expect("an entry").path();
         if path.extension().is_some_and(|extension| extension == "cmd") {
             repack(&path);
