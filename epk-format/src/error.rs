@@ -112,6 +112,29 @@ reject_codes! {
     ChunkHashMismatch = 131, "EPK_STRICT_CHUNK_HASH_MISMATCH";
     /// A file isn't what its FileHash says. Found by a deep verification.
     FileHashMismatch = 132, "EPK_STRICT_FILE_HASH_MISMATCH";
+    /// Sections of format 2.0 that don't follow one another, or bytes that belong to none.
+    SectionGap = 140, "EPK_STRICT_SECTION_GAP";
+    /// The superblock, or tables that don't fill the metadata.
+    MetadataLayout = 141, "EPK_STRICT_METADATA_LAYOUT";
+    /// A page of metadata isn't what the hash tree says. Found when it is first touched.
+    PageHashMismatch = 142, "EPK_STRICT_PAGE_HASH_MISMATCH";
+    /// A node with a kind, mode, time or range that it can't have.
+    NodeFormat = 143, "EPK_STRICT_NODE_FORMAT";
+    /// An entry with a name or a kind that it can't have.
+    EntryFormat = 144, "EPK_STRICT_ENTRY_FORMAT";
+    /// A folder whose entries aren't sorted, or has a name twice.
+    EntryOrder = 145, "EPK_STRICT_ENTRY_ORDER";
+    /// A folder that is entered from another place than its own.
+    FolderLinkage = 146, "EPK_STRICT_FOLDER_LINKAGE";
+    /// A file whose chunks don't hold its content.
+    ContentRange = 147, "EPK_STRICT_CONTENT_RANGE";
+    /// A row of the block table that can't be.
+    BlockFormat = 148, "EPK_STRICT_BLOCK_FORMAT";
+    /// An extended attribute that can't be.
+    XattrFormat = 149, "EPK_STRICT_XATTR_FORMAT";
+    /// Rows or strings that nothing refers to, or link counts that don't add up. Found by
+    /// `verify`.
+    Unreferenced = 150, "EPK_STRICT_UNREFERENCED";
 }
 
 impl fmt::Display for RejectCode {

@@ -31,8 +31,10 @@ pub mod source;
 pub mod time;
 pub mod write;
 
+mod metadata;
+mod parsed;
 mod tree;
 mod validate;
 
 pub use error::{Error, Location, Reject, RejectCode};
-pub use package::{OpenOptions, Package};
+pub use package::{Format, OpenOptions, Package};

@@ -22,3 +22,18 @@ pub const PATH_BYTES: usize = 1023;
 pub const COMPONENT_BYTES: usize = 255;
 /// Longest chain of folder aliases.
 pub const ALIAS_CHAIN: usize = 32;
+
+/// Most bytes of a path (format 2.0).
+pub const PATH_BYTES_2: usize = 4095;
+/// Most bytes of a symbolic link's target.
+pub const LINK_BYTES: u64 = 4095;
+/// Fewest plain bytes of a full chunk (format 2.0).
+pub const MIN_CHUNK_BYTES: u32 = 1 << 12;
+/// Most plain bytes of a full chunk (format 2.0).
+pub const MAX_CHUNK_BYTES: u32 = 1 << 20;
+/// Most stored bytes of a compressed chunk (format 2.0).
+pub const STORED_CHUNK_BYTES: u32 = MAX_CHUNK_BYTES + MAX_CHUNK_BYTES / 8;
+/// Most extended attributes of a node.
+pub const XATTRS: usize = 1 << 10;
+/// Most bytes of an extended attribute's value, as in Linux (`XATTR_SIZE_MAX`).
+pub const XATTR_VALUE_BYTES: u32 = 1 << 16;

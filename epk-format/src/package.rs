@@ -3,22 +3,37 @@
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 
-use zerocopy::FromBytes as _;
-
 use crate::content::Inflater;
 use crate::digest::Sha256;
 use crate::error::{Error, Location, Reject, RejectCode};
-use crate::layout::block::{BlockEntry, METHOD_NONE, SIZE};
 use crate::layout::header::Header;
-use crate::layout::toc::{Entry, EntryFlags};
 use crate::manifest::{Manifest, ManifestError, ManifestStatus};
+use crate::metadata::Metadata;
+use crate::parsed::Parsed;
 use crate::signature::{Policy, SignatureState, TrustedKeys};
 use crate::source::Source;
-use crate::time::{PackedTime, Timestamp};
-use crate::tree::{Origin, Record, Tree};
+use crate::time::Timestamp;
+use crate::validate;
 use crate::validate::inline::Inline;
 use crate::validate::toc::Entries;
-use crate::{path, validate};
+
+/// A version of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Format {
+    /// 1.0, which EXOS reads and writes.
+    V1,
+    /// 2.0.
+    V2,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V1 => "1.0",
+            Self::V2 => "2.0",
+        })
+    }
+}
 
 /// The number of a node. The root is 0; the others follow without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +93,9 @@ pub struct Node {
     pub links: u32,
 }
 
+/// An extended attribute: its name with the prefix `user.`, and its value.
+pub type Xattr = (Vec<u8>, Vec<u8>);
+
 /// A name in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Child<'p> {
@@ -96,6 +114,11 @@ pub struct Child<'p> {
 pub enum Piece<'p> {
     /// Bytes that are in memory and verified.
     Bytes(&'p [u8]),
+    /// Bytes that are all zero, and stored nowhere.
+    Zeros {
+        /// Their number, at least 1.
+        length: u32,
+    },
     /// A part of a block's plain bytes.
     Block {
         /// The block.
@@ -105,6 +128,17 @@ pub enum Piece<'p> {
         /// Bytes of the part, at least 1.
         length: u32,
     },
+}
+
+impl Piece<'_> {
+    /// Bytes of the piece.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Zeros { length } | Self::Block { length, .. } => u64::from(*length),
+        }
+    }
 }
 
 /// A row of the block table.
@@ -118,8 +152,10 @@ pub struct Block {
     pub plain_size: u32,
     /// Whether the stored bytes are a zlib stream, or else the plain bytes.
     pub compressed: bool,
-    /// SHA-256 of the plain bytes (format 1.0).
+    /// Its SHA-256.
     pub hash: Sha256,
+    /// Whether the hash is that of the stored bytes (format 2.0), or else of the plain ones.
+    pub hash_of_stored: bool,
 }
 
 /// Under what conditions a package may be opened.
@@ -140,7 +176,23 @@ impl Default for OpenOptions {
     }
 }
 
-/// The parts of an image that are held in memory.
+/// What is held of every package, whatever its format.
+pub(crate) struct Common {
+    pub(crate) header: Header,
+    pub(crate) size: u64,
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) signature: SignatureState,
+}
+
+/// How the tree is found: the one thing in which the formats differ.
+pub(crate) enum View {
+    /// Format 1.0: parsed as a whole.
+    Tree(Box<Parsed>),
+    /// Format 2.0: read on demand.
+    Pages(Box<Metadata>),
+}
+
+/// The parts of an image of format 1.0 that are held in memory.
 pub(crate) struct Sections {
     pub(crate) header: Header,
     pub(crate) toc: Vec<u8>,
@@ -159,66 +211,58 @@ pub struct Scratch {
     inflater: Inflater,
 }
 
-/// An image that kept all the rules of `spec/epk-1.0.md`.
+/// An image that kept all the rules of its format.
 ///
-/// Blocks are verified when they are read. Any number of threads may read at once.
+/// Blocks, and in format 2.0 pages of metadata, are verified when they are read. Any number of
+/// threads may read at once.
 #[must_use]
 pub struct Package<S> {
     source: S,
-    sections: Sections,
-    /// For each block the plain bytes before it, and at the end their sum.
-    plain_starts: Vec<u64>,
-    tree: Tree,
-    signature: SignatureState,
+    common: Common,
+    view: View,
 }
 
 impl<S: Source> Package<S> {
-    /// Checks every rule and opens the package.
+    /// Checks every rule that can be checked beforehand, and opens the package.
     ///
     /// # Errors
     /// The first rule that the image breaks, or what the storage says.
     pub fn open(source: S, options: &OpenOptions) -> Result<Self, Error> {
-        validate::open(source, options)
-    }
-
-    pub(crate) fn new(
-        source: S,
-        sections: Sections,
-        plain_starts: Vec<u64>,
-        tree: Tree,
-        signature: SignatureState,
-    ) -> Self {
-        Self { source, sections, plain_starts, tree, signature }
+        let (common, view) = validate::open(&source, options)?;
+        Ok(Self { source, common, view })
     }
 
     /// The header.
     pub fn header(&self) -> &Header {
-        &self.sections.header
+        &self.common.header
     }
 
-    /// The version of the format, as people write it.
-    pub fn format(&self) -> &'static str {
-        "1.0"
+    /// The version of the format.
+    pub fn format(&self) -> Format {
+        match self.view {
+            View::Tree(_) => Format::V1,
+            View::Pages(_) => Format::V2,
+        }
     }
 
     /// The hash that names the package.
     pub fn package_hash(&self) -> Sha256 {
-        Sha256(self.sections.header.package_hash)
+        Sha256(self.common.header.package_hash)
     }
 
     /// Bytes of the image.
     pub fn image_size(&self) -> u64 {
-        self.sections.size
+        self.common.size
     }
 
     /// What was found out about the signature.
     pub fn signature(&self) -> &SignatureState {
-        &self.signature
+        &self.common.signature
     }
 
     /// The manifest's text.
     pub fn manifest(&self) -> &[u8] {
-        self.sections.manifest.as_deref().unwrap_or_default()
+        &self.common.manifest
     }
 
     /// The manifest, parsed.
@@ -236,75 +280,72 @@ impl<S: Source> Package<S> {
 
     /// Number of nodes; their ids are below it.
     pub fn node_count(&self) -> usize {
-        self.tree.len()
+        match &self.view {
+            View::Tree(parsed) => parsed.node_count(),
+            View::Pages(metadata) => {
+                usize::try_from(self.pages(metadata).node_count()).unwrap_or(usize::MAX)
+            }
+        }
     }
 
     /// Number of blocks.
     pub fn block_count(&self) -> u32 {
-        u32::try_from(self.plain_starts.len().saturating_sub(1)).unwrap_or(u32::MAX)
+        match &self.view {
+            View::Tree(parsed) => parsed.block_count(),
+            View::Pages(metadata) => self.pages(metadata).block_count(),
+        }
     }
 
     /// A node.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when the package has no such node.
+    /// [`Error::Rejected`] when the package has no such node, or one that breaks a rule.
     pub fn node(&self, id: NodeId) -> Result<Node, Error> {
-        let record = self.record(id)?;
-        let entry = self.entry(record);
-        let permissions = entry.map_or(0o644, |entry| entry.permissions.get() & 0o777);
-        let (mode, size, links) = match record.kind {
-            Kind::File => {
-                let manifest = self.manifest().len() as u64;
-                (permissions, entry.map_or(manifest, |entry| entry.file_size.get()), 1)
-            }
-            Kind::Folder => (0o755, 0, record.folders.saturating_add(2)),
-            Kind::Link => (0o777, self.link_target(id)?.len() as u64, 1),
-        };
-        let modified = entry.and_then(|entry| PackedTime(entry.modified.get()).to_timestamp());
-        let modified = modified.unwrap_or_default();
-        Ok(Node { id, kind: record.kind, mode, size, modified, links })
+        match &self.view {
+            View::Tree(parsed) => parsed.node(id, self.manifest()),
+            View::Pages(metadata) => self.pages(metadata).node(id),
+        }
     }
 
     /// The child of a folder by its name, `None` when it has none of that name or isn't a
     /// folder.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when the package has no such node.
+    /// As [`Self::node`].
     pub fn lookup(&self, folder: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error> {
-        let record = self.record(folder)?;
-        Ok(self.tree.child(record, name, &self.sections.toc))
+        match &self.view {
+            View::Tree(parsed) => parsed.lookup(folder, name),
+            View::Pages(metadata) => self.pages(metadata).lookup(folder, name),
+        }
     }
 
-    /// The folder that holds a node; the root's is the root.
+    /// The folder that holds a folder; the root's is the root.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when the package has no such node.
+    /// As [`Self::node`].
     pub fn parent(&self, id: NodeId) -> Result<NodeId, Error> {
-        Ok(self.record(id)?.parent)
+        match &self.view {
+            View::Tree(parsed) => parsed.parent(id),
+            View::Pages(metadata) => self.pages(metadata).parent(id),
+        }
     }
 
-    /// Shows `visit` the children of a folder in the order of their names' bytes, from the
-    /// position `from` on: 0, or what [`Child::next`] of an earlier one says.
+    /// Shows `visit` the children of a folder in the order of their names' bytes (the manifest
+    /// may come last), from the position `from` on: 0, or what [`Child::next`] of an earlier one
+    /// says.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when the package has no such node.
+    /// As [`Self::node`].
     pub fn read_folder(
         &self,
         folder: NodeId,
         from: u64,
-        mut visit: impl FnMut(Child<'_>) -> ControlFlow<()>,
+        visit: impl FnMut(Child<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let children = self.tree.children(self.record(folder)?);
-        let start = usize::try_from(from).unwrap_or(usize::MAX);
-        for (position, &id) in (from..).zip(children.get(start..).unwrap_or_default()) {
-            let record = self.record(id)?;
-            let name = self.tree.name(record, &self.sections.toc);
-            let child = Child { next: position + 1, name, id, kind: record.kind };
-            if visit(child).is_break() {
-                break;
-            }
+        match &self.view {
+            View::Tree(parsed) => parsed.read_folder(folder, from, visit),
+            View::Pages(metadata) => self.pages(metadata).read_folder(folder, from, visit),
         }
-        Ok(())
     }
 
     /// The children of a folder, all at once.
@@ -320,122 +361,89 @@ impl<S: Source> Package<S> {
         Ok(children)
     }
 
-    /// The path of a node from the root, without a leading `/`.
+    /// The text of a symbolic link: in format 2.0 as it was packed. A folder alias's is made so
+    /// that it leads, from the alias's own folder, to the folder where the alias's chain ends.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when the package has no such node.
-    pub fn path(&self, id: NodeId) -> Result<Vec<u8>, Error> {
-        self.record(id)?;
-        Ok(self.tree.path(id, &self.sections.toc).join(&b'/'))
-    }
-
-    /// The text of a symbolic link. A folder alias's is made so that it leads, from the alias's
-    /// own folder, to the folder where the alias's chain ends.
-    ///
-    /// # Errors
-    /// [`Error::Rejected`] when the package has no such node. The text of anything but a link
-    /// is empty.
+    /// As [`Self::node`]. The text of anything but a link is empty.
     pub fn link_target(&self, id: NodeId) -> Result<Vec<u8>, Error> {
-        let record = self.record(id)?;
-        if record.kind != Kind::Link {
-            return Ok(Vec::new());
+        match &self.view {
+            View::Tree(parsed) => parsed.link_target(id),
+            View::Pages(metadata) => self.pages(metadata).link_target(id),
         }
-        let toc = &self.sections.toc;
-        let from = self.tree.path(record.parent, toc);
-        Ok(path::relative(&from, &self.tree.path(record.target, toc)))
     }
 
-    /// The SHA-256 of a file's content as its entry declares it; `None` when it declares none:
-    /// the format has 32 zero bytes for empty files.
+    /// The extended attributes of a node, names with their prefix `user.`.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when the package has no such node.
+    /// As [`Self::node`].
+    pub fn xattrs(&self, id: NodeId) -> Result<Vec<Xattr>, Error> {
+        match &self.view {
+            View::Tree(_) => Ok(Vec::new()),
+            View::Pages(metadata) => self.pages(metadata).xattrs(id),
+        }
+    }
+
+    /// The SHA-256 of a file's content as the package declares it; `None` when it declares none,
+    /// as for empty files.
+    ///
+    /// # Errors
+    /// As [`Self::node`].
     pub fn file_hash(&self, id: NodeId) -> Result<Option<Sha256>, Error> {
-        let entry = self.entry(self.record(id)?);
-        Ok(entry.map(|entry| Sha256(entry.file_hash)).filter(|hash| *hash != Sha256::default()))
+        match &self.view {
+            View::Tree(parsed) => parsed.file_hash(id),
+            View::Pages(metadata) => self.pages(metadata).file_hash(id),
+        }
     }
 
-    /// The pieces that make up the bytes `range` of a file, cut to its size.
+    /// The pieces that make up the bytes `range` of a file, cut to its size. Anything but a file
+    /// has none.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when the package has no such node. Anything but a file has none.
+    /// As [`Self::node`], at once or in place of a piece.
     pub fn pieces(
         &self,
         id: NodeId,
         range: Range<u64>,
-    ) -> Result<impl Iterator<Item = Piece<'_>>, Error> {
-        let record = self.record(id)?;
-        let (bytes, blocks) = match (record.kind, record.origin, self.entry(record)) {
-            (Kind::File, Origin::Manifest, _) => (self.manifest(), None),
-            (Kind::File, _, Some(entry)) if has_blocks(entry) => (&[][..], Some(entry)),
-            (Kind::File, _, Some(entry)) => {
-                let (at, size) = (entry.inline_offset.get(), entry.inline_size.get());
-                (self.sections.inline.get(at, size).unwrap_or_default(), None)
-            }
-            _ => (&[][..], None),
-        };
-        let end = range.end.min(bytes.len() as u64);
-        let inline = usize::try_from(range.start)
-            .ok()
-            .zip(usize::try_from(end).ok())
-            .and_then(|(start, end)| bytes.get(start..end))
-            .filter(|bytes| !bytes.is_empty());
-        let blocks = blocks.map(|entry| self.block_pieces(entry, range.clone()));
-        Ok(inline.map(Piece::Bytes).into_iter().chain(blocks.into_iter().flatten()))
-    }
-
-    fn block_pieces<'p>(
-        &'p self,
-        entry: &Entry,
-        range: Range<u64>,
-    ) -> impl Iterator<Item = Piece<'p>> + use<'p, S> {
-        let first = usize::try_from(entry.block_start.get()).unwrap_or(usize::MAX);
-        let starts = self.plain_starts.get(first..).unwrap_or_default();
-        // Where the file's content lies in the plain bytes of all blocks laid end to end.
-        let base = starts.first().copied().unwrap_or(0);
-        let end = base.saturating_add(range.end.min(entry.file_size.get()));
-        let mut at = base.saturating_add(range.start);
-        let mut index = starts.partition_point(|&start| start <= at).saturating_sub(1);
-        std::iter::from_fn(move || {
+    ) -> Result<impl Iterator<Item = Result<Piece<'_>, Error>>, Error> {
+        let node = self.node(id)?;
+        let size = if node.kind == Kind::File { node.size } else { 0 };
+        let end = range.end.min(size);
+        let mut at = range.start;
+        Ok(std::iter::from_fn(move || {
             if at >= end {
                 return None;
             }
-            let (from, to) = (*starts.get(index)?, *starts.get(index + 1)?);
-            let piece = Piece::Block {
-                index: BlockIndex(u32::try_from(first + index).ok()?),
-                start: u32::try_from(at - from).ok()?,
-                length: u32::try_from(to.min(end) - at).ok()?,
+            let piece = match &self.view {
+                View::Tree(parsed) => parsed.piece(id, at, end, self.manifest()),
+                View::Pages(metadata) if self.is_shown_manifest(id) => {
+                    let _ = metadata;
+                    part(self.manifest(), at, end).map(Piece::Bytes)
+                }
+                View::Pages(metadata) => self.pages(metadata).piece(id, at, end),
             };
-            at = to.min(end);
-            index += 1;
+            // After an error there is nothing to go on with.
+            at = piece.as_ref().map_or(end, |piece| at.saturating_add(piece.length()));
             Some(piece)
-        })
+        }))
+    }
+
+    fn is_shown_manifest(&self, id: NodeId) -> bool {
+        match &self.view {
+            View::Tree(_) => false,
+            View::Pages(metadata) => self.pages(metadata).manifest_id() == Some(id),
+        }
     }
 
     /// A row of the block table.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when the table has no such row.
+    /// [`Error::Rejected`] when the table has no such row, or one that breaks a rule.
     pub fn block(&self, index: BlockIndex) -> Result<Block, Error> {
-        let row = usize::try_from(index.0)
-            .ok()
-            .and_then(|at| self.sections.block_table.get(at.checked_mul(SIZE)?..))
-            .and_then(|rows| BlockEntry::ref_from_prefix(rows).ok());
-        let Some((row, _)) = row else {
-            return Err(Reject::new(
-                RejectCode::InvalidArgument,
-                Location::Block(index.0),
-                format!("no such block, the package has {}", self.block_count()),
-            )
-            .into());
-        };
-        Ok(Block {
-            offset: row.offset.get(),
-            stored_size: row.stored_size.get(),
-            plain_size: row.plain_size.get(),
-            compressed: row.method != METHOD_NONE,
-            hash: Sha256(row.chunk_hash),
-        })
+        match &self.view {
+            View::Tree(parsed) => parsed.block(index),
+            View::Pages(metadata) => self.pages(metadata).block(index),
+        }
     }
 
     /// Reads a block, verifies it, and leaves its plain bytes in `plain`, whose length becomes
@@ -452,27 +460,40 @@ impl<S: Source> Package<S> {
         plain: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let block = self.block(index)?;
+        let check = |bytes: &[u8]| {
+            let found = Sha256::of(bytes);
+            if found == block.hash {
+                return Ok(());
+            }
+            let detail =
+                format!("the block's SHA-256 is {found}, its ChunkHash says {}", block.hash);
+            Err(Reject::new(RejectCode::ChunkHashMismatch, Location::Block(index.0), detail))
+        };
+        plain.resize(usize_of(block.plain_size), 0);
+        if !block.compressed {
+            self.read_stored(&block, plain)?;
+            return Ok(check(plain)?);
+        }
+        scratch.stored.resize(usize_of(block.stored_size), 0);
+        self.read_stored(&block, &mut scratch.stored)?;
         let damaged = |detail: String| {
             Reject::new(RejectCode::BlockDamaged, Location::Block(index.0), detail)
         };
-        plain.resize(usize_of(block.plain_size), 0);
-        if block.compressed {
-            scratch.stored.resize(usize_of(block.stored_size), 0);
-            self.read_stored(&block, &mut scratch.stored)?;
-            scratch.inflater.inflate(&scratch.stored, plain).map_err(damaged)?;
-        } else {
-            self.read_stored(&block, plain)?;
+        if block.hash_of_stored {
+            // Vouched for before the inflater sees them.
+            check(&scratch.stored)?;
+            let used = scratch.inflater.inflate(&scratch.stored, plain).map_err(damaged)?;
+            if used != scratch.stored.len() {
+                return Err(damaged(format!(
+                    "zlib stream of {used} bytes in {} stored ones",
+                    scratch.stored.len()
+                ))
+                .into());
+            }
+            return Ok(());
         }
-        let found = Sha256::of(plain);
-        if found != block.hash {
-            return Err(Reject::new(
-                RejectCode::ChunkHashMismatch,
-                Location::Block(index.0),
-                format!("the block's SHA-256 is {found}, its ChunkHash says {}", block.hash),
-            )
-            .into());
-        }
-        Ok(())
+        scratch.inflater.inflate(&scratch.stored, plain).map_err(damaged)?;
+        Ok(check(plain)?)
     }
 
     fn read_stored(&self, block: &Block, buffer: &mut [u8]) -> Result<(), Error> {
@@ -497,11 +518,22 @@ impl<S: Source> Package<S> {
         mut sink: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut plain = Vec::new();
+        // A block that several small pieces lie in is read once.
+        let mut held = None;
         for piece in self.pieces(id, range)? {
-            match piece {
+            match piece? {
                 Piece::Bytes(bytes) => sink(bytes)?,
+                Piece::Zeros { length } => {
+                    held = None;
+                    plain.clear();
+                    plain.resize(usize_of(length), 0);
+                    sink(&plain)?;
+                }
                 Piece::Block { index, start, length } => {
-                    self.read_block(index, scratch, &mut plain)?;
+                    if held != Some(index) {
+                        self.read_block(index, scratch, &mut plain)?;
+                        held = Some(index);
+                    }
                     let start = usize_of(start);
                     sink(plain.get(start..start + usize_of(length)).unwrap_or_default())?;
                 }
@@ -510,38 +542,31 @@ impl<S: Source> Package<S> {
         Ok(())
     }
 
-    fn record(&self, id: NodeId) -> Result<&Record, Error> {
-        self.tree.get(id).ok_or_else(|| {
-            Reject::new(
-                RejectCode::InvalidArgument,
-                Location::Image,
-                format!("no node {}, the package has {}", id.0, self.tree.len()),
-            )
-            .into()
-        })
-    }
-
-    fn entry(&self, record: &Record) -> Option<&Entry> {
-        match record.origin {
-            Origin::Entry(index) => Some(self.sections.entries.get(&self.sections.toc, index)?.0),
-            Origin::Implied | Origin::Manifest => None,
-        }
+    fn pages<'p>(&'p self, metadata: &'p Metadata) -> crate::metadata::View<'p, S> {
+        crate::metadata::View { source: &self.source, metadata }
     }
 }
 
 impl<S> fmt::Debug for Package<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Package")
-            .field("hash", &Sha256(self.sections.header.package_hash))
-            .field("nodes", &self.tree.len())
+            .field("hash", &Sha256(self.common.header.package_hash))
             .finish_non_exhaustive()
     }
 }
 
-fn has_blocks(entry: &Entry) -> bool {
-    entry.flags.get() & EntryFlags::HAS_BLOCKS.bits() != 0
+/// The bytes `at` to `end` of some that are in memory.
+pub(crate) fn part(bytes: &[u8], at: u64, end: u64) -> Result<&[u8], Error> {
+    usize::try_from(at)
+        .ok()
+        .zip(usize::try_from(end).ok())
+        .and_then(|(at, end)| bytes.get(at..end))
+        .ok_or_else(|| {
+            let detail = format!("bytes {at} to {end} of {}", bytes.len());
+            Reject::new(RejectCode::InvalidArgument, Location::Image, detail).into()
+        })
 }
 
-fn usize_of(size: u32) -> usize {
+pub(crate) fn usize_of(size: u32) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }

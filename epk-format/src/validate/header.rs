@@ -6,7 +6,8 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::range_in_file;
 use crate::error::{Error, Location, Reject, RejectCode};
-use crate::layout::header::{Flags, Header, MAGIC, SIZE, VERSION_1_0};
+use crate::layout::header::{Flags, Header, MAGIC, SIZE, VERSION_1_0, VERSION_2_0};
+use crate::package::Format;
 use crate::source::Source;
 
 /// Where the sections lie. Each range is known to lie in the file.
@@ -49,21 +50,30 @@ fn reject(code: RejectCode, offset: usize, detail: String) -> Reject {
     Reject::new(code, Location::Offset(offset as u64), detail)
 }
 
-/// Rules 3 to 7.
-fn identity(header: &Header) -> Result<(), Reject> {
+/// Rules 3 and 4: the version, by which the rest is read.
+pub(crate) fn version(header: &Header) -> Result<Format, Reject> {
     if header.magic != MAGIC {
         let found = crate::path::display(header.magic.as_bytes()).into_owned();
         return Err(reject(RejectCode::InvalidMagic, 0, format!("magic `{found}`, not `EPK1`")));
     }
-    let version = header.version.get();
-    if version != VERSION_1_0 {
-        let (major, minor) = (version >> 16, version & 0xFFFF);
-        return Err(reject(
+    match header.version.get() {
+        VERSION_1_0 => Ok(Format::V1),
+        // What only calls itself so is as unknown as any other version, to EXOS as well.
+        VERSION_2_0 if header.block_table_offset == SIZE as u64 => Ok(Format::V2),
+        version => Err(reject(
             RejectCode::UnsupportedVersion,
             4,
-            format!("format version {major}.{minor}, this reader knows 1.0"),
-        ));
+            format!(
+                "format version {}.{}, this reader knows 1.0 and 2.0",
+                version >> 16,
+                version & 0xFFFF
+            ),
+        )),
     }
+}
+
+/// Rules 5 to 7.
+fn identity(header: &Header) -> Result<(), Reject> {
     if Flags::from_bits(header.flags.get()).is_none() {
         let unknown = header.flags.get() & !Flags::all().bits();
         return Err(reject(

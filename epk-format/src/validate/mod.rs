@@ -15,28 +15,33 @@ use std::ops::Range;
 
 use crate::error::{Error, Location, Reject, RejectCode};
 use crate::limits;
-use crate::package::{OpenOptions, Package, Sections};
+use crate::metadata;
+use crate::package::{Common, Format, OpenOptions, Sections, View};
+use crate::parsed::Parsed;
 use crate::source::Source;
 use crate::tree::Tree;
 
 /// Opens `source` under all the rules. Reads it once as a whole when the hash is asked for,
 /// else only the sections.
-pub(crate) fn open<S: Source>(source: S, options: &OpenOptions) -> Result<Package<S>, Error> {
+pub(crate) fn open<S: Source>(source: &S, options: &OpenOptions) -> Result<(Common, View), Error> {
     let size = source.size().map_err(|source| Error::Io { offset: 0, length: 0, source })?;
-    let header = header::read(&source, size)?;
+    let header = header::read(source, size)?;
+    if header::version(&header)? == Format::V2 {
+        return metadata::open(source, size, header, options);
+    }
     let ranges = header::check(&header, size)?;
 
-    let toc = table(&source, &ranges.toc, "table of contents")?;
+    let toc = table(source, &ranges.toc, "table of contents")?;
     let entries = toc::check(&toc, ranges.toc.start)?;
-    let block_table = table(&source, &ranges.block_table, "block table")?;
+    let block_table = table(source, &ranges.block_table, "block table")?;
     let blocks = block::check(&block_table, &ranges.block_table, size)?;
     toc::check_block_ranges(&toc, &entries, ranges.toc.start, blocks)?;
     let inline_ranges = toc::check_inline_ranges(&toc, &entries, ranges.toc.start, size)?;
 
     // What is beyond our limits stays in the file and is refused below, after EXOS's rules.
-    let manifest = small(&source, &ranges.manifest, limits::MANIFEST_BYTES)?;
-    let signature = small(&source, &ranges.signature, limits::SIGNATURE_BYTES)?;
-    let inline = inline::Inline::read(&source, inline_ranges)?;
+    let manifest = small(source, &ranges.manifest, limits::MANIFEST_BYTES)?;
+    let signature = small(source, &ranges.signature, limits::SIGNATURE_BYTES)?;
+    let inline = inline::Inline::read(source, inline_ranges)?;
 
     if options.verify_hash {
         let mut held = vec![
@@ -47,14 +52,18 @@ pub(crate) fn open<S: Source>(source: S, options: &OpenOptions) -> Result<Packag
             (ranges.signature.start, signature.as_deref().unwrap_or_default()),
         ];
         held.extend(inline.segments());
-        hash::check(&source, size, &header, &ranges.signature, &held)?;
+        hash::check(source, size, &header, &ranges.signature, &held)?;
     }
     let state = signature::check(&header, &ranges.signature, signature.as_deref(), options)?;
 
     let sections = Sections { header, toc, entries, block_table, manifest, inline, size };
     let plain_starts = strict::check(&sections, blocks)?;
     let tree = Tree::build(&sections)?;
-    Ok(Package::new(source, sections, plain_starts, tree, state))
+    let Sections { header, toc, entries, block_table, manifest, inline, size } = sections;
+    let manifest = manifest.unwrap_or_default();
+    let common = Common { header, size, manifest, signature: state };
+    let parsed = Parsed { toc, entries, block_table, inline, plain_starts, tree };
+    Ok((common, View::Tree(Box::new(parsed))))
 }
 
 /// Reads a table into memory; one that is too large is refused as EXOS does when its heap is.
