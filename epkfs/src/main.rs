@@ -13,7 +13,7 @@ use crate::cli::{Arguments, Command};
 use crate::supervisor::Supervisor;
 
 fn main() -> ExitCode {
-    let arguments = match cli::parse(std::env::args_os().skip(1), SystemTime::now()) {
+    let arguments = match cli::parse(std::env::args_os(), SystemTime::now()) {
         Ok(Command::Mount(arguments)) => *arguments,
         Ok(Command::Print(text)) => {
             println!("{text}");

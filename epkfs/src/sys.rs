@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -85,9 +86,18 @@ pub(crate) enum Fork {
 /// # Errors
 /// When the process has more than one thread: the child would keep their locks for ever.
 pub(crate) fn fork() -> io::Result<Fork> {
-    let threads = std::fs::read_dir("/proc/self/task")?.count();
-    if threads != 1 {
-        return Err(io::Error::other(format!("cannot fork: the process has {threads} threads")));
+    // A thread that has been joined may still be seen for a moment.
+    let mut patience = 100;
+    loop {
+        match std::fs::read_dir("/proc/self/task")?.count() {
+            1 => break,
+            threads if patience == 0 => {
+                let text = format!("cannot fork: the process has {threads} threads");
+                return Err(io::Error::other(text));
+            }
+            _ => std::thread::sleep(Duration::from_millis(1)),
+        }
+        patience -= 1;
     }
     // SAFETY: this is the only thread, so the child may do all that the parent could.
     match unsafe { nix::unistd::fork() }? {

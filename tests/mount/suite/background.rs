@@ -84,6 +84,35 @@ fn readiness_is_written_to_a_descriptor() {
 }
 
 #[test]
+fn nothing_inherited_is_kept() {
+    let place = packed();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 8<. 9</dev/null"]).current_dir(place.folder());
+    command.arg(binary("epkfs")).arg(place.image()).arg(place.mountpoint());
+    let _mounted = Background::start(&place, &mut command);
+    let pid = query(&place.mountpoint(), PATIENCE).expect("it answers").pid;
+    let open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("a process")
+        .map(|file| fs::read_link(file.expect("a file").path()).expect("a link"))
+        .filter(|target| !target.ends_with("null") && !target.ends_with("fuse"))
+        .collect();
+    assert_eq!(open, [place.image()]);
+}
+
+#[test]
+fn under_mounts_name_for_it_mounts_options_are_accepted() {
+    let place = packed();
+    let helper = place.folder().join("mount.fuse.epkfs");
+    std::os::unix::fs::symlink(binary("epkfs"), &helper).expect("a link");
+    let mut command = Command::new(helper);
+    command.arg(place.image()).arg(place.mountpoint()).args(["-n", "-o", "rw,dev,suid"]);
+    let _mounted = Background::start(&place, &mut command);
+    let mounts = epkfs::table::list().expect("a table");
+    let mount = mounts.into_iter().find(|mount| mount.mountpoint == place.mountpoint());
+    assert!(mount.expect("it's there").options.starts_with("ro,nosuid,nodev,"));
+}
+
+#[test]
 fn systemd_is_told() {
     let place = packed();
     let path = place.folder().join("notify");
