@@ -5,7 +5,8 @@
 //! - [`daemon::run`] mounts an image and serves it until it is unmounted; [`daemon::start`] does
 //!   so in a process of its own and returns when the mount answers.
 //! - [`session::serve`] is the serving alone, for callers that mount by themselves, with
-//!   [`mount::open_device`] and [`mount::mount_device`], in namespaces of their own.
+//!   [`mount::open_device`] and [`mount::mount_device`], in namespaces of their own;
+//!   [`handover`] does it in a process that stays outside of those.
 //! - [`table::list`] finds mounts, [`control::query`] asks one for its status and counters,
 //!   [`unmount::unmount`] ends one, dead ones included.
 //!
@@ -29,6 +30,8 @@
 
 pub mod control;
 pub mod daemon;
+pub mod handover;
+pub mod log;
 pub mod mount;
 pub mod notify;
 pub mod options;

@@ -1,13 +1,14 @@
 //! Mounts an EPK package: `epkfs IMAGE MOUNTPOINT`.
 
 mod cli;
-mod log;
 mod supervisor;
 
+use std::fs::File;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use epkfs::daemon::{self, Error, ErrorKind};
+use epkfs::log::{self, Destination};
 
 use crate::cli::{Arguments, Command};
 use crate::supervisor::Supervisor;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
 
 fn mount(mut arguments: Arguments) -> Result<(), Error> {
     arguments.options.search_path = std::env::var_os("PATH");
-    log::start(&arguments)?;
+    log::start(destination(&arguments)?);
     let Arguments { image, mountpoint, options, ready_fd, .. } = &arguments;
     let supervisor = Supervisor { ready_fd: *ready_fd, socket: std::env::var_os("NOTIFY_SOCKET") };
     supervisor.check().map_err(Error::Start)?;
@@ -61,4 +62,14 @@ fn mount(mut arguments: Arguments) -> Result<(), Error> {
         supervisor.tell(result.as_ref());
         result.map(drop)
     }
+}
+
+/// A daemon in the background has no standard error.
+fn destination(arguments: &Arguments) -> Result<Destination, Error> {
+    if let Some(path) = &arguments.options.log {
+        let file = File::options().create(true).append(true).open(path);
+        let file = file.map_err(|source| Error::File { path: path.clone(), source })?;
+        return Ok(Destination::File(file));
+    }
+    Ok(if arguments.foreground { Destination::StandardError } else { Destination::System })
 }

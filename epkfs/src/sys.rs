@@ -3,7 +3,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -75,6 +74,18 @@ pub fn inherited_descriptor(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// Whether a descriptor is open.
+pub(crate) fn is_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD only asks, and any number may be asked for.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
+/// Closes a descriptor that the parent process left open and that no Rust value here owns.
+pub(crate) fn close_inherited(number: RawFd) {
+    // SAFETY: the caller recorded the number before this process had opened anything.
+    unsafe { libc::close(number) };
+}
+
 /// The two sides of [`fork`].
 pub(crate) enum Fork {
     Parent(Pid),
@@ -87,17 +98,16 @@ pub(crate) enum Fork {
 /// When the process has more than one thread: the child would keep their locks for ever.
 pub(crate) fn fork() -> io::Result<Fork> {
     // A thread that has been joined may still be seen for a moment.
-    let mut patience = 100;
-    loop {
-        match std::fs::read_dir("/proc/self/task")?.count() {
-            1 => break,
-            threads if patience == 0 => {
-                let text = format!("cannot fork: the process has {threads} threads");
-                return Err(io::Error::other(text));
-            }
-            _ => std::thread::sleep(Duration::from_millis(1)),
+    let threads = || Ok::<_, io::Error>(std::fs::read_dir("/proc/self/task")?.count());
+    for _ in 0..1000 {
+        if threads()? == 1 {
+            break;
         }
-        patience -= 1;
+        std::thread::yield_now();
+    }
+    let threads = threads()?;
+    if threads != 1 {
+        return Err(io::Error::other(format!("cannot fork: the process has {threads} threads")));
     }
     // SAFETY: this is the only thread, so the child may do all that the parent could.
     match unsafe { nix::unistd::fork() }? {
@@ -111,7 +121,7 @@ pub(crate) fn fork() -> io::Result<Fork> {
 ///
 /// # Errors
 /// When `/proc` can't be read.
-pub(crate) fn close_inherited() -> io::Result<()> {
+pub(crate) fn close_all_inherited() -> io::Result<()> {
     let numbers: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|&number| number > libc::STDERR_FILENO)

@@ -9,7 +9,7 @@ use epk_format::manifest::{ApiVersion, Host};
 use epk_format::signature::{Policy, TrustedKeys};
 use epk_format::{OpenOptions, Package};
 
-use crate::exit::{Failure, Status};
+use crate::exit::{Exit, Failure};
 
 /// What a package's signature must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -65,7 +65,7 @@ fn read_trust(path: &Path) -> Result<TrustedKeys, Failure> {
         .map_err(|error| Failure::environment(format!("`{}`: {error}", path.display())))?;
     TrustedKeys::parse(&text).map_err(|line| {
         Failure::new(
-            Status::Signature,
+            Exit::Signature,
             format!("`{}`: line {line} is neither a public key nor a key id", path.display()),
         )
     })

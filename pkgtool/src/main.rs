@@ -1,4 +1,5 @@
 //! Pack, verify, mount and run applications shipped as one EPK file.
+#![forbid(unsafe_code)]
 
 mod cli;
 mod commands;
@@ -8,6 +9,8 @@ mod extract;
 mod input;
 mod launch;
 mod namespace;
+mod pack;
+mod progress;
 mod select;
 
 use std::process::ExitCode;
@@ -18,7 +21,7 @@ fn main() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.report();
+            failure.print();
             failure.into()
         }
     }

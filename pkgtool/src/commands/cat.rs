@@ -8,7 +8,7 @@ use epk_format::package::{Kind, Scratch};
 use epk_format::path;
 use epk_format::resolve::Resolved;
 
-use crate::exit::{Failure, status_of};
+use crate::exit::{Failure, exit_of};
 use crate::input::{TrustArgs, open_package};
 
 /// Print files of a package, without mounting it
@@ -52,7 +52,7 @@ pub(crate) fn cat(args: &CatArgs) -> Result<(), Failure> {
         package.read(id, 0..u64::MAX, &mut scratch, |bytes| Ok(out.write_all(bytes)?)).map_err(
             |error| match error {
                 Broken::Package(error) => Failure::new(
-                    status_of(&error),
+                    exit_of(&error),
                     format!("`{}`: `{shown}`: {error}", args.file.display()),
                 ),
                 Broken::Output(error) => Failure::environment(format!("standard output: {error}")),

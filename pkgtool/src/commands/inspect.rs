@@ -25,8 +25,8 @@ pub(crate) struct InspectArgs {
 }
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
-    let dump = Dump::of(&open_file(&args.file)?)
-        .map_err(|error| Failure::package(&args.file, &error))?;
+    let dump =
+        Dump::of(&open_file(&args.file)?).map_err(|error| Failure::package(&args.file, &error))?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = if args.json {
         let path = args.file.to_string_lossy();

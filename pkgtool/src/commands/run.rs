@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use epk_format::manifest::{ApiVersion, Manifest};
+use epkfs::handover::Inherited;
 
 use crate::exit::Failure;
 use crate::input::{self, TrustArgs, open_package};
@@ -48,30 +49,28 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 }
 
 fn prepare(args: &RunArgs) -> Result<Launch, Failure> {
+    let inherited = Inherited::now();
     let (file, words) = args.words.split_first().ok_or_else(|| Failure::usage("no package"))?;
     let file = Path::new(file);
     let package = open_package(file, &args.trust.open_options()?)?;
-    let manifest =
-        package.parse_manifest().map_err(|error| Failure::manifest(file, &error))?;
+    let manifest = package.parse_manifest().map_err(|error| Failure::manifest(file, &error))?;
     manifest
         .check_compatibility(&input::host(args.kernel_api))
         .map_err(|error| Failure::manifest(file, &error))?;
     let (target, arguments) = choose(&manifest, words);
     let image = absolute(file)?;
     let user_data = user_data::prepare(&user_data::data_home()?, &manifest.name)?;
-    Ok(Launch { package, image, target, arguments: arguments.to_vec(), user_data })
+    Ok(Launch { package, image, target, arguments: arguments.to_vec(), user_data, inherited })
 }
 
 /// The executable, and what is left for it of the words after the package.
 fn choose<'w>(manifest: &Manifest, words: &'w [OsString]) -> (String, &'w [OsString]) {
     match words.split_first() {
         Some((first, rest)) if first == "--" => (manifest.entry.clone(), rest),
-        Some((first, rest)) => {
-            match first.to_str().and_then(|name| manifest.command(name)) {
-                Some(target) => (target.to_owned(), rest),
-                None => (manifest.entry.clone(), words),
-            }
-        }
+        Some((first, rest)) => match first.to_str().and_then(|name| manifest.command(name)) {
+            Some(target) => (target.to_owned(), rest),
+            None => (manifest.entry.clone(), words),
+        },
         None => (manifest.entry.clone(), words),
     }
 }
@@ -106,7 +105,13 @@ mod tests {
         for (words, target, rest) in cases {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();
             let (found, arguments) = choose(&manifest, &words);
-            assert_eq!((found.as_str(), arguments.iter().map(|a| a.to_str().expect("text")).collect::<Vec<_>>()), (target, rest.to_vec()));
+            assert_eq!(
+                (
+                    found.as_str(),
+                    arguments.iter().map(|a| a.to_str().expect("text")).collect::<Vec<_>>()
+                ),
+                (target, rest.to_vec())
+            );
         }
     }
 }

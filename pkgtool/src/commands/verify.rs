@@ -9,7 +9,7 @@ use epk_format::{Error, OpenOptions, Package, RejectCode};
 use serde_json::{Map, Value, json};
 
 use crate::deep;
-use crate::exit::{Failure, Status, manifest_status, status_of};
+use crate::exit::{Exit, Failure, exit_of, manifest_exit};
 use crate::input::{self, TrustArgs, open_file};
 
 /// Check packages: structure, PackageHash, signature and manifest
@@ -53,10 +53,10 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
         } else {
             println!("{}", verdict.to_line(path));
         }
-        if let Some(status) = verdict.status
-            && worst.as_ref().is_none_or(|failure| failure.status < status)
+        if let Some(exit) = verdict.exit
+            && worst.as_ref().is_none_or(|failure| failure.exit < exit)
         {
-            worst = Some(Failure::new(status, verdict.complaint(path)));
+            worst = Some(Failure::new(exit, verdict.complaint(path)));
         }
     }
     worst.map_or(Ok(()), Err)
@@ -66,7 +66,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
 #[derive(Default)]
 struct Verdict {
     /// `None` when all is well.
-    status: Option<Status>,
+    exit: Option<Exit>,
     code: Option<RejectCode>,
     /// Reading failed for a reason that isn't the package's.
     unreadable: Option<String>,
@@ -80,12 +80,12 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn fail(&mut self, status: Status) {
-        self.status = self.status.max(Some(status));
+    fn fail(&mut self, exit: Exit) {
+        self.exit = self.exit.max(Some(exit));
     }
 
     fn find(&mut self, error: Error) {
-        self.fail(status_of(&error));
+        self.fail(exit_of(&error));
         match error.code() {
             Some(code) => self.code = self.code.or(Some(code)),
             None => self.unreadable = Some(error.to_string()),
@@ -97,7 +97,7 @@ impl Verdict {
 fn judge(path: &Path, options: &OpenOptions, args: &VerifyArgs) -> Verdict {
     let mut verdict = Verdict { signature: "not-checked", ..Verdict::default() };
     let opened = open_file(path).map_err(|failure| {
-        verdict.fail(failure.status);
+        verdict.fail(failure.exit);
         verdict.unreadable = Some(failure.message().to_owned());
     });
     let Ok(file) = opened else { return verdict };
@@ -118,14 +118,14 @@ fn describe(verdict: &mut Verdict, package: &Package<std::fs::File>, args: &Veri
     (verdict.signature, verdict.key_id) = signature_words(package.signature());
     let manifest = package.parse_manifest();
     if let Err(error) = &manifest {
-        verdict.fail(manifest_status(error));
+        verdict.fail(manifest_exit(error));
     }
     if args.compat
         && let Ok(manifest) = &manifest
     {
         let judged = manifest.check_compatibility(&input::host(args.kernel_api));
         if let Err(error) = &judged {
-            verdict.fail(manifest_status(error));
+            verdict.fail(manifest_exit(error));
         }
         verdict.compatibility = Some(judged);
     }
@@ -169,7 +169,7 @@ impl Verdict {
         let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
         put("schema", json!("epk.verify/1"));
         put("path", json!(path.to_string_lossy()));
-        put("valid", json!(self.status.is_none()));
+        put("valid", json!(self.exit.is_none()));
         let code = match (&self.unreadable, self.code) {
             (_, Some(code)) => (json!(code.number()), json!(code.name())),
             (Some(_), None) => (Value::Null, Value::Null),
@@ -230,7 +230,7 @@ impl Verdict {
     }
 
     fn to_line(&self, path: &Path) -> String {
-        if self.status.is_some() {
+        if self.exit.is_some() {
             let mut lines = vec![format!("{}: {}", path.display(), self.word())];
             lines.extend(self.reasons().into_iter().map(|reason| format!("  {reason}")));
             return lines.join("\n");
@@ -258,10 +258,10 @@ impl Verdict {
     }
 
     fn word(&self) -> &'static str {
-        match self.status {
-            Some(Status::Environment) => "could not be read",
-            Some(Status::Signature) => "signature refused",
-            Some(Status::Incompatible) => "incompatible",
+        match self.exit {
+            Some(Exit::Environment) => "could not be read",
+            Some(Exit::Signature) => "signature refused",
+            Some(Exit::Incompatible) => "incompatible",
             _ => "invalid",
         }
     }

@@ -5,7 +5,6 @@
 //! forked off before, which stays outside of the application's mounts, serves the package until
 //! the kernel takes the mount down with the last process that sees it.
 
-pub(crate) mod server;
 pub(crate) mod user_data;
 
 use std::convert::Infallible;
@@ -15,13 +14,17 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use epk_format::Package;
 use epk_format::package::Kind;
 use epk_format::resolve::Resolved;
+use epkfs::handover::{self, Inherited};
+use epkfs::log;
 use epkfs::mount::{MountOptions, mount_device, open_device};
+use epkfs::session::Config;
 
-use crate::exit::{Failure, Status};
+use crate::exit::{Exit, Failure};
 use crate::namespace::{root, user};
 
 /// What is launched.
@@ -36,6 +39,8 @@ pub(crate) struct Launch {
     pub(crate) arguments: Vec<OsString>,
     /// The host's folder that becomes `/user-data`; exists.
     pub(crate) user_data: PathBuf,
+    /// What the application inherits and its server doesn't.
+    pub(crate) inherited: Inherited,
 }
 
 impl Launch {
@@ -45,7 +50,11 @@ impl Launch {
         if !user::may_mount() {
             user::enter()?;
         }
-        let server = server::start(self.package, &self.image)?;
+        // The server's words about damage, as long as the application can show them.
+        log::start(log::Destination::StandardError);
+        let config = Config::new(&self.image, SystemTime::now());
+        let server = handover::start(self.package, &config, &self.inherited)
+            .map_err(|error| Failure::launch(format!("cannot start the server: {error}")))?;
         root::enter(&self.user_data)?;
         let device = open_device()
             .and_then(|device| {
@@ -58,11 +67,14 @@ impl Launch {
             .map_err(|attempt| {
                 let failure = Failure::launch(format!("cannot mount the package: {attempt}"));
                 if attempt.errno == Some(nix::libc::EACCES) {
-                    return failure.hint("`/dev/fuse` must be open to you: its mode is usually 0666");
+                    return failure
+                        .hint("`/dev/fuse` must be open to you: its mode is usually 0666");
                 }
                 failure
             })?;
-        server.serve(device)?;
+        server
+            .serve(device)
+            .map_err(|error| Failure::launch(format!("cannot serve the package: {error}")))?;
         root::seal()?;
         Err(execute(&self.target, &self.arguments))
     }
@@ -70,18 +82,17 @@ impl Launch {
 
 /// Refuses early what could not be executed, before anything is set up.
 fn check_target(package: &Package<File>, target: &str) -> Result<(), Failure> {
-    let resolved =
-        package.resolve(target.as_bytes(), true).map_err(|error| Failure::launch(error))?;
+    let resolved = package.resolve(target.as_bytes(), true).map_err(Failure::launch)?;
     let Resolved::Found(id) = resolved else {
-        return Err(Failure::new(Status::NotFound, format!("the package has no `{target}`")));
+        return Err(Failure::new(Exit::NotFound, format!("the package has no `{target}`")));
     };
-    let node = package.node(id).map_err(|error| Failure::launch(error))?;
+    let node = package.node(id).map_err(Failure::launch)?;
     let problem = match node.kind {
         Kind::File if node.mode & 0o111 == 0 => "has no permission to execute",
         Kind::File => return Ok(()),
         Kind::Folder | Kind::Link => "is not a file",
     };
-    Err(Failure::new(Status::NotExecutable, format!("the package's `{target}` {problem}")))
+    Err(Failure::new(Exit::NotExecutable, format!("the package's `{target}` {problem}")))
 }
 
 /// execve(2). The error says what the kernel meant by its few words.
@@ -91,21 +102,21 @@ fn execute(target: &str, arguments: &[OsString]) -> Failure {
     match error.raw_os_error() {
         // The file is there: what is missing is its `#!` interpreter or its loader.
         Some(nix::libc::ENOENT) => Failure::new(
-            Status::NotFound,
+            Exit::NotFound,
             format!("cannot execute `{path}`: its interpreter or loader is not on this host"),
         ),
         Some(nix::libc::ENOEXEC) => Failure::new(
-            Status::NotExecutable,
+            Exit::NotExecutable,
             format!("cannot execute `{path}`: neither a program for this machine nor a script"),
         ),
-        _ => Failure::new(status_of(&error), format!("cannot execute `{path}`: {error}")),
+        _ => Failure::new(exit_of(&error), format!("cannot execute `{path}`: {error}")),
     }
 }
 
-fn status_of(error: &io::Error) -> Status {
+fn exit_of(error: &io::Error) -> Exit {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => Status::NotExecutable,
-        io::ErrorKind::NotFound => Status::NotFound,
-        _ => Status::LaunchFailed,
+        io::ErrorKind::PermissionDenied => Exit::NotExecutable,
+        io::ErrorKind::NotFound => Exit::NotFound,
+        _ => Exit::LaunchFailed,
     }
 }

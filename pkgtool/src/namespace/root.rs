@@ -34,9 +34,7 @@ const BASES: [&str; 5] = ["/tmp", "/run", "/var", "/usr", "/mnt"];
 /// `/user-data` is the host's folder `user_data`.
 pub(crate) fn enter(user_data: &Path) -> Result<(), Failure> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| failure("unshare(2)", &errno.into()))?;
-    step("make mounts private", || {
-        remount("/", MsFlags::MS_REC | MsFlags::MS_SLAVE)
-    })?;
+    step("make mounts private", || remount("/", MsFlags::MS_REC | MsFlags::MS_SLAVE))?;
     // Opened before anything covers it, and in this namespace, else it could not be bound.
     let user_data = open_folder(user_data)?;
     let base = base()?;

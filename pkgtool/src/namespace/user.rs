@@ -10,9 +10,8 @@ use crate::exit::Failure;
 
 /// Whether this process may mount as it is.
 pub(crate) fn may_mount() -> bool {
-    rustix::thread::capabilities(None).is_ok_and(|sets| {
-        sets.effective.contains(rustix::thread::CapabilitySet::SYS_ADMIN)
-    })
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_ADMIN))
 }
 
 /// Moves this process, which must have one thread, into a user namespace of its own where user
