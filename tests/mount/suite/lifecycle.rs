@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use epk_format::write::Compression;
-use epk_tests::daemon::{Daemon, PATIENCE, Place};
+use epk_tests::daemon::{Daemon, PATIENCE, Place, unmount_idle};
 use epk_tests::tree::{Random, Tree};
 use epkfs::control::{QueryError, query};
 use epkfs::table::{self, MountInfo};
@@ -78,7 +78,7 @@ fn a_second_signal_kills() {
 fn unmounting_ends_the_daemon() {
     let (place, _) = packed();
     let mut daemon = place.mount(&[]);
-    unmount(&place.mountpoint(), false, search_path().as_deref()).expect("not in use");
+    unmount_idle(&place.mountpoint()).expect("not in use");
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
@@ -124,7 +124,7 @@ fn a_dead_mount_is_recognised_and_cleaned() {
     kill(&mut third);
     let link = place.folder().join("link");
     std::os::unix::fs::symlink(place.folder(), &link).expect("a link");
-    unmount(&link.join("mnt"), false, search_path().as_deref()).expect("nobody uses it");
+    unmount_idle(&link.join("mnt")).expect("nobody uses it");
     assert_eq!(mounts_at(&place.mountpoint()), []);
     assert!(!clean_dead(&place.mountpoint(), None).expect("nothing to do"));
 }
