@@ -373,6 +373,14 @@ impl<S: Source> Package<S> {
         }
     }
 
+    /// Whether any node has extended attributes.
+    pub fn has_xattrs(&self) -> bool {
+        match &self.view {
+            View::Tree(_) => false,
+            View::Pages(metadata) => metadata.has_xattrs(),
+        }
+    }
+
     /// The extended attributes of a node, names with their prefix `user.`.
     ///
     /// # Errors

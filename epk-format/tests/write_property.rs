@@ -102,7 +102,7 @@ proptest! {
         prop_assert_eq!(decoded.entries.len(), nodes.len());
         let package = Package::open(bytes.as_slice(), &OpenOptions::default()).expect("valid");
         let mut found = BTreeMap::new();
-        walk(&package, NodeId::ROOT, &mut found);
+        walk(&package, ("", NodeId::ROOT), &mut found);
         for (path, node) in &nodes {
             let expected = match node {
                 Node::File { bytes, .. } => Some(bytes),
@@ -131,12 +131,17 @@ proptest! {
 }
 
 /// Collects every path below `folder`, with the bytes of files.
-fn walk(package: &Package<&[u8]>, folder: NodeId, found: &mut BTreeMap<String, Option<Vec<u8>>>) {
-    for (_, id, kind) in package.children(folder).expect("a folder") {
-        let path = String::from_utf8(package.path(id).expect("a node")).expect("text");
+fn walk(
+    package: &Package<&[u8]>,
+    folder: (&str, NodeId),
+    found: &mut BTreeMap<String, Option<Vec<u8>>>,
+) {
+    for (name, id, kind) in package.children(folder.1).expect("a folder") {
+        let name = String::from_utf8(name).expect("text");
+        let path = if folder.0.is_empty() { name } else { format!("{}/{name}", folder.0) };
         let mut bytes = None;
         match kind {
-            Kind::Folder => walk(package, id, found),
+            Kind::Folder => walk(package, (&path, id), found),
             Kind::Link => {}
             Kind::File => {
                 let content = bytes.insert(Vec::new());

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use epk_format::package::{Kind, Node, NodeId};
+use epk_format::package::{Kind, Node, NodeId, Xattr};
 use epk_format::source::Source;
 use epk_format::{Package, limits};
 use fuser::{
@@ -26,7 +26,7 @@ use crate::attr::{self, Owner};
 use crate::control::{self, Reporter};
 use crate::read::Reader;
 use crate::stats::Counters;
-use crate::{errno, inode, readdir};
+use crate::{inode, readdir};
 
 /// How long the kernel may believe an answer: for ever, as far as it can count.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -77,7 +77,7 @@ impl<S: Source> EpkFilesystem<S> {
 
     fn node(&self, inode: INodeNo) -> Result<Node, Errno> {
         let id = inode::node(inode).ok_or(Errno::ENOENT)?;
-        self.package().node(id).map_err(|error| errno::of(&error))
+        self.package().node(id).map_err(|error| self.reader.damage().metadata(&error))
     }
 
     fn folder(&self, inode: INodeNo) -> Result<NodeId, Errno> {
@@ -86,7 +86,7 @@ impl<S: Source> EpkFilesystem<S> {
     }
 
     fn child(&self, parent: INodeNo, name: &[u8]) -> Result<Option<Node>, Errno> {
-        let to_errno = |error| errno::of(&error);
+        let to_errno = |error| self.reader.damage().metadata(&error);
         if name.len() > limits::COMPONENT_BYTES {
             return Err(Errno::ENAMETOOLONG);
         }
@@ -100,6 +100,16 @@ impl<S: Source> EpkFilesystem<S> {
             _ => self.package().lookup(self.folder(parent)?, name).map_err(to_errno)?,
         };
         id.map(|id| self.package().node(id).map_err(to_errno)).transpose()
+    }
+
+    /// The extended attributes of a node. Where a package has none at all, the kernel is told
+    /// not to ask again.
+    fn xattrs(&self, inode: INodeNo) -> Result<Vec<Xattr>, Errno> {
+        if !self.package().has_xattrs() {
+            return Err(Errno::ENOSYS);
+        }
+        let id = inode::node(inode).ok_or(Errno::ENOENT)?;
+        self.package().xattrs(id).map_err(|error| self.reader.damage().metadata(&error))
     }
 
     fn failed(&self, errno: Errno) -> Errno {
@@ -152,7 +162,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
         self.counters.readlink.one();
         let target = self.node(ino).and_then(|node| match node.kind {
-            Kind::Link => self.package().link_target(node.id).map_err(|error| errno::of(&error)),
+            Kind::Link => self.package().link_target(node.id).map_err(|error| self.reader.damage().metadata(&error)),
             _ => Err(Errno::EINVAL),
         });
         match target {
@@ -231,7 +241,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
                 let (inode, kind) = (inode::number(name.id), attr::file_type(name.kind));
                 full(reply.add(inode, name.next, kind, OsStr::from_bytes(name.name)))
             })
-            .map_err(|error| errno::of(&error))
+            .map_err(|error| self.reader.damage().metadata(&error))
         });
         match result {
             Ok(()) => reply.ok(),
@@ -263,9 +273,9 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
                     }
                 }
             })
-            .map_err(|error| errno::of(&error))
+            .map_err(|error| self.reader.damage().metadata(&error))
         });
-        match result.and(damage.map_or(Ok(()), |error| Err(errno::of(&error)))) {
+        match result.and(damage.map_or(Ok(()), |error| Err(self.reader.damage().metadata(&error)))) {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(self.failed(errno)),
         }
@@ -283,14 +293,21 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
         reply.statfs(blocks, 0, 0, nodes, 0, attr::BLOCK_SIZE, name_length, attr::BLOCK_SIZE);
     }
 
-    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         self.counters.xattr.one();
-        reply.error(Errno::ENOSYS);
+        let value = self.xattrs(ino).and_then(|attributes| {
+            let found = attributes.into_iter().find(|(key, _)| key == name.as_bytes());
+            found.map(|(_, value)| value).ok_or(Errno::ENODATA)
+        });
+        answer_xattr(reply, size, value);
     }
 
-    fn listxattr(&self, _: &Request, _: INodeNo, _: u32, reply: ReplyXattr) {
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         self.counters.xattr.one();
-        reply.error(Errno::ENOSYS);
+        let names = self.xattrs(ino).map(|attributes| {
+            attributes.into_iter().flat_map(|(name, _)| [name, vec![0]].concat()).collect()
+        });
+        answer_xattr(reply, size, names);
     }
 
     fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
@@ -451,6 +468,19 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
         reply: ReplyWrite,
     ) {
         reply.error(self.refused());
+    }
+}
+
+/// An attribute's value, or a list of names: the size of it when that is asked for by a size of
+/// 0 (listxattr(2)).
+fn answer_xattr(reply: ReplyXattr, size: u32, value: Result<Vec<u8>, Errno>) {
+    match value {
+        Err(errno) => reply.error(errno),
+        Ok(value) => match u32::try_from(value.len()) {
+            Ok(length) if size == 0 => reply.size(length),
+            Ok(length) if length <= size => reply.data(&value),
+            _ => reply.error(Errno::ERANGE),
+        },
     }
 }
 

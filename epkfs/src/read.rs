@@ -8,7 +8,7 @@ use epk_format::{Error, Package};
 use fuser::Errno;
 
 use crate::cache::{BlockCache, Failure, Plain};
-use crate::errno::{self, DamageLog};
+use crate::errno::DamageLog;
 use crate::stats::Counters;
 
 /// Plain bytes of a block that is so large that a thread doesn't keep memory for the next one.
@@ -41,6 +41,10 @@ impl<S: Source> Reader<S> {
         &self.package
     }
 
+    pub(crate) fn damage(&self) -> &DamageLog {
+        &self.damage
+    }
+
     pub(crate) fn cache(&self) -> &BlockCache {
         &self.cache
     }
@@ -57,16 +61,21 @@ impl<S: Source> Reader<S> {
         deliver: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, Errno> {
         WORKER.with_borrow_mut(|Worker { scratch, reply }| {
-            let file_size = self.package.node(id).map_err(|error| errno::of(&error))?.size;
+            let file_size = self.package.node(id).map_err(|error| self.damage.metadata(&error))?.size;
             let end = offset.saturating_add(u64::from(size)).min(file_size);
             let expected =
                 usize::try_from(end.saturating_sub(offset)).map_err(|_| Errno::EINVAL)?;
-            let pieces = self.package.pieces(id, offset..end).map_err(|error| errno::of(&error))?;
+            let pieces = self.package.pieces(id, offset..end).map_err(|error| self.damage.metadata(&error))?;
             reply.clear();
             for piece in pieces {
                 let block;
-                let bytes = match piece {
+                let bytes = match piece.map_err(|error| self.damage.metadata(&error))? {
                     Piece::Bytes(bytes) => bytes,
+                    Piece::Zeros { length } => {
+                        let length = usize::try_from(length).map_err(|_| Errno::EIO)?;
+                        reply.resize(reply.len().saturating_add(length), 0);
+                        continue;
+                    }
                     Piece::Block { index, start, length } => {
                         block = self
                             .block(index, (start, length), scratch, counters)
@@ -95,7 +104,7 @@ impl<S: Source> Reader<S> {
         scratch: &mut Scratch,
         counters: &Counters,
     ) -> Result<Plain, Failure> {
-        let report = |error: Error| self.damage.report(index, &error, &counters.damaged_blocks);
+        let report = |error: Error| self.damage.block(index, &error, &counters.damaged_blocks);
         let size = self.package.block(index).map_err(report)?.plain_size;
         let whole = start == 0 && length == size;
         self.cache.get(index, !whole, counters, |plain| {

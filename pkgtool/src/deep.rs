@@ -35,8 +35,9 @@ pub(crate) fn check(package: &Package<File>) -> (Counts, Vec<Error>) {
             }
         }
         files += 1;
-        match package.pieces(id, 0..u64::MAX) {
-            Ok(pieces) => contents.entry(pieces.collect()).or_default().push(id),
+        let pieces = package.pieces(id, 0..u64::MAX).and_then(Iterator::collect);
+        match pieces {
+            Ok(pieces) => contents.entry(pieces).or_default().push(id),
             Err(error) => findings.push(error),
         }
     }
@@ -75,9 +76,14 @@ fn check_content(package: &Package<File>, pieces: &[Piece<'_>], ids: &[NodeId]) 
             .par_iter()
             .map_init(Scratch::default, |scratch, piece| match piece {
                 Piece::Bytes(bytes) => Ok(bytes.to_vec()),
-                Piece::Block { index, .. } => {
+                Piece::Zeros { length } => Ok(vec![0; length_of(*length)]),
+                Piece::Block { index, start, length } => {
                     let mut plain = Vec::new();
-                    package.read_block(*index, scratch, &mut plain).map(|()| plain)
+                    package.read_block(*index, scratch, &mut plain)?;
+                    let start = length_of(*start);
+                    plain.truncate(start + length_of(*length));
+                    plain.drain(..start);
+                    Ok(plain)
                 }
             })
             .collect();
@@ -106,7 +112,7 @@ fn compare(package: &Package<File>, id: NodeId, found: Sha256) -> Result<Option<
         return Ok(None);
     };
     let detail = format!("the file's SHA-256 is {found}, its FileHash says {declared}");
-    let at = Location::Path(package.path(id)?);
+    let at = Location::Path(path_of(package, id)?);
     Ok(Some(Reject::new(RejectCode::FileHashMismatch, at, detail).into()))
 }
 
@@ -119,10 +125,7 @@ fn batches<'p, 'a>(pieces: &'a [Piece<'p>]) -> impl Iterator<Item = &'a [Piece<'
             .iter()
             .take_while(|piece| {
                 let room = bytes < BATCH;
-                bytes += match piece {
-                    Piece::Bytes(bytes) => bytes.len() as u64,
-                    Piece::Block { length, .. } => u64::from(*length),
-                };
+                bytes += piece.length();
                 room
             })
             .count();
@@ -130,4 +133,25 @@ fn batches<'p, 'a>(pieces: &'a [Piece<'p>]) -> impl Iterator<Item = &'a [Piece<'
         rest = tail;
         (!batch.is_empty()).then_some(batch)
     })
+}
+
+/// A path that leads to a node: found by looking for it, for the rare message that needs one.
+fn path_of(package: &Package<File>, wanted: NodeId) -> Result<Vec<u8>, Error> {
+    let mut folders = vec![(Vec::new(), NodeId::ROOT)];
+    while let Some((prefix, folder)) = folders.pop() {
+        for (name, id, kind) in package.children(folder)? {
+            let path = if prefix.is_empty() { name } else { [&*prefix, &*name].join(&b'/') };
+            if id == wanted {
+                return Ok(path);
+            }
+            if kind == Kind::Folder {
+                folders.push((path, id));
+            }
+        }
+    }
+    Ok(format!("node {}", wanted.number()).into_bytes())
+}
+
+fn length_of(length: u32) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
 }

@@ -151,10 +151,14 @@ fn node(package: &Package<Vec<u8>>, name: &str, id: NodeId) -> String {
 
 fn stat(package: &Package<Vec<u8>>, path: &str) -> String {
     let Some(id) = find(package, path, false) else { return "open NULL".into() };
-    let full = package.path(id).expect("a node");
-    let last = full.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    let name = if id == NodeId::ROOT { "/".into() } else { epk_format::path::display(last) };
-    node(package, &name, id)
+    if id == NodeId::ROOT {
+        return node(package, "/", id);
+    }
+    // EXOS tells the node's own name, wherever the path went.
+    let parent = package.parent(id).expect("a node");
+    let siblings = package.children(parent).expect("a folder");
+    let (name, ..) = siblings.iter().find(|(_, sibling, _)| *sibling == id).expect("a child");
+    node(package, &epk_format::path::display(name), id)
 }
 
 /// The children of a folder whose names match the last component. The manifest, which only we

@@ -36,6 +36,12 @@ pub(crate) struct Metadata {
     shown_manifest: Option<u64>,
 }
 
+impl Metadata {
+    pub(crate) fn has_xattrs(&self) -> bool {
+        self.tables.xattrs != 0
+    }
+}
+
 /// A node's row, with its kind.
 struct Checked {
     id: u32,

@@ -70,6 +70,7 @@ struct Verdict {
     code: Option<RejectCode>,
     /// Reading failed for a reason that isn't the package's.
     unreadable: Option<String>,
+    format: Option<String>,
     package_hash: Option<String>,
     signature: &'static str,
     key_id: Option<String>,
@@ -114,6 +115,7 @@ fn judge(path: &Path, options: &OpenOptions, args: &VerifyArgs) -> Verdict {
 }
 
 fn describe(verdict: &mut Verdict, package: &Package<std::fs::File>, args: &VerifyArgs) {
+    verdict.format = Some(package.format().to_string());
     verdict.package_hash = Some(format!("sha256:{}", package.package_hash()));
     (verdict.signature, verdict.key_id) = signature_words(package.signature());
     let manifest = package.parse_manifest();
@@ -177,7 +179,7 @@ impl Verdict {
         };
         put("code", code.0);
         put("code_name", code.1);
-        put("format", if self.package_hash.is_some() { json!("1.0") } else { Value::Null });
+        put("format", json!(self.format));
         put("package_hash", json!(self.package_hash));
         put("signature", json!({ "state": self.signature, "key_id": self.key_id }));
         put("manifest", self.manifest_json());
