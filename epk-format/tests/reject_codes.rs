@@ -363,6 +363,14 @@ fn what_is_above_the_limits_is_refused_without_being_read() {
     head.block_table_size = 0.into();
     head.signature_offset = 0.into();
     assert_eq!(code(Hollow(head, 0), &loose()), 13);
+    // EXOS's rules on the table's head come before the one on its size.
+    assert_eq!(code(Hollow(head, 1), &loose()), 9);
+    head.toc_size = 8.into();
+    head.block_table_offset = 136.into();
+    head.block_table_size = (limits::TABLE_BYTES + 52 - limits::TABLE_BYTES % 52).into();
+    assert_eq!(code(Hollow(head, 0), &loose()), 13);
+    head.block_table_size = (limits::TABLE_BYTES + 51 - limits::TABLE_BYTES % 52).into();
+    assert_eq!(code(Hollow(head, 0), &loose()), 9);
 
     let manifest = usize::try_from(limits::MANIFEST_BYTES).expect("small");
     assert_eq!(changed(|image| image.manifest.resize(manifest, b'#')), 0);
