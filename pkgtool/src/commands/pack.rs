@@ -237,10 +237,15 @@ fn read_manifest(args: &Args) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
         }
     };
     let mut text = Vec::new();
-    // One byte more than allowed is enough to be refused by the writer.
+    // One byte more than allowed tells that it is too large; cut there it would be another text.
     let opened = File::open(&file).map_err(|error| failed(&error))?;
     let most = limits::MANIFEST_BYTES.saturating_add(1);
     opened.take(most).read_to_end(&mut text).map_err(|error| failed(&error))?;
+    if u64::try_from(text.len()).is_ok_and(|size| size == most) {
+        let allowed = limits::MANIFEST_BYTES;
+        let message = format!("`{}`: manifest of more than {allowed} bytes", file.display());
+        return Err(Failure::new(Exit::InvalidPackage, message));
+    }
 
     // The name as given, in its folder as it really is: a link is left out, not what it points to.
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
