@@ -100,8 +100,8 @@ pub(crate) fn parse(
 fn descriptor(number: &OsStr) -> Result<i32, String> {
     let number = number.to_str().and_then(|number| number.parse().ok());
     number
-        .filter(|&number| number > 2)
-        .ok_or_else(|| "`--ready-fd` needs the number of an open descriptor above 2".to_owned())
+        .filter(|&number| number > 0)
+        .ok_or_else(|| "`--ready-fd` needs the number of a descriptor to write to".to_owned())
 }
 
 #[cfg(test)]
@@ -132,6 +132,7 @@ mod tests {
             assert!(arguments.foreground && !arguments.options.exec, "{line}");
             assert_eq!((arguments.ready_fd, arguments.options.uid), (Some(7), Some(5)));
         }
+        assert_eq!(arguments("a.epk mnt --ready-fd 1").ready_fd, Some(1));
         assert_eq!(arguments("-- -o --help").mountpoint, PathBuf::from("--help"));
     }
 
