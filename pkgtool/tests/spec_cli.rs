@@ -272,6 +272,8 @@ fn exit_statuses_are_as_told() {
         ("mount nonsense app", 4),
         ("mount app.epk app --signature required --trust empty", 5),
         ("run", 2),
+        ("run --nonsense app.epk", 2),
+        ("run --signature required app.epk", 125),
         ("run nothing", 125),
         ("run nonsense", 125),
         ("run app.epk", 126),
