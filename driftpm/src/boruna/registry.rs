@@ -1,0 +1,139 @@
+//! A registry: a directory with one published package a folder, `<name>/<version>/`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::error::Error;
+use super::files;
+use super::hash::{ContentState, Integrity};
+use super::manifest::{MANIFEST_NAME, PackageManifest};
+use super::name::PackageId;
+use super::resolve::{PackageSource, Resolution};
+
+/// The file that holds a published package's content hash.
+pub const HASH_NAME: &str = "HASH";
+
+/// An open registry.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    root: PathBuf,
+}
+
+impl Registry {
+    /// Opens the registry at `root`, making the directory if there is none.
+    ///
+    /// # Errors
+    ///
+    /// `create registry dir: …`.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(root).map_err(Error::io("create registry dir"))?;
+        Ok(Self { root: root.to_path_buf() })
+    }
+
+    /// Where the registry is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a package is, or would be.
+    #[must_use]
+    pub fn package_dir(&self, id: &PackageId) -> PathBuf {
+        self.root.join(id.name()).join(id.version())
+    }
+
+    /// A package's manifest as it stands, unchecked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], `read manifest: …`, `parse manifest: …`.
+    pub fn manifest(&self, id: &PackageId) -> Result<PackageManifest, Error> {
+        match PackageManifest::load(&self.package_dir(id).join(MANIFEST_NAME)) {
+            Err(Error::Io { reason, .. }) if files::is_absent(&reason) => {
+                Err(Error::NotFound(id.to_string()))
+            }
+            other => other,
+        }
+    }
+
+    /// The text of a package's `HASH` file without blanks around it, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn recorded_hash(&self, id: &PackageId) -> std::io::Result<Option<String>> {
+        match files::read_text(&self.package_dir(id).join(HASH_NAME)) {
+            Ok(text) => Ok(Some(text.trim().to_string())),
+            Err(error) if files::is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The content hashes of a closure, computed from the files, from the bottom up. `HASH`
+    /// files are not opened.
+    ///
+    /// # Errors
+    ///
+    /// `read src/…` or `read dir …` of the first package in install order that can't be read.
+    pub fn integrities(
+        &self,
+        resolution: &Resolution,
+    ) -> Result<BTreeMap<PackageId, Integrity>, Error> {
+        let states: Vec<_> = resolution
+            .order
+            .par_iter()
+            .map(|id| {
+                let manifest = resolution.packages.get(id)?;
+                Some(ContentState::read(&self.package_dir(id), manifest))
+            })
+            .collect();
+        let mut done: BTreeMap<PackageId, Integrity> = BTreeMap::new();
+        for (id, state) in resolution.order.iter().zip(states) {
+            let (Some(manifest), Some(state)) = (resolution.packages.get(id), state) else {
+                continue;
+            };
+            let dependencies = manifest.dependencies.keys().zip(manifest.dependency_ids());
+            let hash = state?.finish(
+                dependencies.filter_map(|(name, id)| Some((name.as_str(), done.get(&id)?))),
+            );
+            done.insert(id.clone(), hash);
+        }
+        Ok(done)
+    }
+}
+
+/// What a manifest in the registry breaks: the rules of every manifest, and that it is for the
+/// folder it stands in.
+///
+/// # Errors
+///
+/// [`Error::InvalidPackage`].
+pub fn check_manifest(id: &PackageId, manifest: &PackageManifest) -> Result<(), Error> {
+    let mut problems = manifest.validate().err().unwrap_or_default();
+    if problems.is_empty() && manifest.label() != id.as_str() {
+        problems.push(format!(
+            "the manifest in {}/{} is for {}",
+            id.name(),
+            id.version(),
+            manifest.label()
+        ));
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::InvalidPackage { id: id.to_string(), problems })
+    }
+}
+
+impl PackageSource for Registry {
+    fn manifest(&self, id: &PackageId) -> Result<PackageManifest, Error> {
+        Self::manifest(self, id)
+    }
+
+    fn manifests(&self, ids: &[PackageId]) -> Vec<Result<PackageManifest, Error>> {
+        ids.par_iter().map(|id| Self::manifest(self, id)).collect()
+    }
+}
