@@ -1,35 +1,10 @@
 //! Reading whole files, and replacing them so that a crash leaves the old or the new one.
 
-use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-thread_local! {
-    /// Most files of a registry are smaller; one buffer a thread saves an allocation a file.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
-}
-
-/// Gives the bytes of `path` to `take`, piece by piece.
-///
-/// # Errors
-///
-/// The system's.
-pub fn read_pieces(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut file = File::open(path)?;
-    BUFFER.with_borrow_mut(|buffer| {
-        loop {
-            match file.read(buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => take(buffer.get(..count).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    })
-}
 
 /// The whole of a UTF-8 text file.
 ///
@@ -37,9 +12,7 @@ pub fn read_pieces(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
 ///
 /// The system's, or `stream did not contain valid UTF-8`.
 pub fn read_text(path: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    read_pieces(path, |piece| bytes.extend_from_slice(piece))?;
-    String::from_utf8(bytes).map_err(|_| {
+    String::from_utf8(fs::read(path)?).map_err(|_| {
         io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8")
     })
 }

@@ -12,30 +12,39 @@
 //! can be computed for many packages at once and finished from the bottom of the graph up.
 
 use std::fmt;
-use std::path::Path;
 
 use epk_format::digest::{Hasher, Sha256};
 
 use super::error::Error;
-use super::files;
+use super::folder::Folder;
 use super::manifest::PackageManifest;
 use super::source_tree;
 
 /// A content hash; its text is `sha256:` and 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Integrity(Sha256);
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Integrity(String);
 
 impl Integrity {
     /// Reads the text of a hash; one value has one spelling.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        text.strip_prefix("sha256:").and_then(Sha256::from_hex).map(Self)
+        text.strip_prefix("sha256:").and_then(Sha256::from_hex).map(Self::new)
+    }
+
+    fn new(hash: Sha256) -> Self {
+        Self(format!("sha256:{}", hex::encode(hash.as_bytes())))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
 impl fmt::Display for Integrity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.0)
+        f.write_str(&self.0)
     }
 }
 
@@ -44,17 +53,22 @@ impl fmt::Display for Integrity {
 pub struct ContentState(Hasher);
 
 impl ContentState {
-    /// Hashes the files below `<package>/src` and then `manifest`.
+    /// Hashes the files below `src` of the package at `package` (empty or ending in `/`) in a
+    /// folder, and then `manifest`.
     ///
     /// # Errors
     ///
     /// `read src/…` or `read dir …`.
-    pub fn read(package: &Path, manifest: &PackageManifest) -> Result<Self, Error> {
+    pub fn read(folder: &Folder, package: &str, manifest: &PackageManifest) -> Result<Self, Error> {
         let mut hasher = Hasher::new();
-        for file in source_tree::list(package)?.files {
-            hasher.update(file.relative.as_bytes());
-            files::read_pieces(&file.path, |piece| hasher.update(piece))
-                .map_err(Error::io(format!("read {}", file.relative)))?;
+        let mut path = package.to_string();
+        for file in source_tree::list(folder, package)?.files {
+            hasher.update(file.as_bytes());
+            path.truncate(package.len());
+            path.push_str(&file);
+            folder
+                .read_pieces(&path, |piece| hasher.update(piece))
+                .map_err(Error::io(format!("read {file}")))?;
         }
         hasher.update(b"MANIFEST:");
         hasher.update(manifest.hashed_json().as_bytes());
@@ -63,15 +77,17 @@ impl ContentState {
 
     /// The hash with the direct dependencies' hashes, given by name in byte order.
     #[must_use]
-    pub fn finish(
+    pub fn finish<'a>(
         self,
-        dependencies: impl IntoIterator<Item = (impl fmt::Display, impl fmt::Display)>,
+        dependencies: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Integrity {
         let Self(mut hasher) = self;
         for (name, hash) in dependencies {
-            hasher.update(format!("DEP:{name}={hash}").as_bytes());
+            for part in ["DEP:", name, "=", hash] {
+                hasher.update(part.as_bytes());
+            }
         }
-        Integrity(hasher.finish())
+        Integrity::new(hasher.finish())
     }
 }
 
@@ -93,7 +109,8 @@ mod tests {
         std::fs::create_dir(dir.path().join("src"))?;
         std::fs::write(dir.path().join("src/core.ax"), "fn one() -> Int { 1 }\n")?;
         let manifest = PackageManifest::from_json(MANIFEST)?;
-        let hash = ContentState::read(dir.path(), &manifest)?.finish([("", ""); 0]);
+        let hash =
+            ContentState::read(&Folder::open(dir.path())?, "", &manifest)?.finish([("", ""); 0]);
         let text = "sha256:643acdf9f1afcfbbfbf1dbd7986fa5ff2de4c6ab7f17bc0986793838ba5c68fb";
         assert_eq!(hash.to_string(), text);
         assert_eq!(Integrity::parse(text), Some(hash));
@@ -105,9 +122,10 @@ mod tests {
     fn dependencies_come_last() -> Result<(), Box<dyn std::error::Error>> {
         let dir = tempfile::tempdir()?;
         let manifest = PackageManifest::from_json(MANIFEST)?;
-        let hash = ContentState::read(dir.path(), &manifest)?.finish([("a.b", "X"), ("c", "Y")]);
+        let hash = ContentState::read(&Folder::open(dir.path())?, "", &manifest)?
+            .finish([("a.b", "X"), ("c", "Y")]);
         let bytes = format!("MANIFEST:{MANIFEST}DEP:a.b=XDEP:c=Y");
-        assert_eq!(hash, Integrity(Sha256::of(bytes.as_bytes())));
+        assert_eq!(hash, Integrity::new(Sha256::of(bytes.as_bytes())));
         Ok(())
     }
 }

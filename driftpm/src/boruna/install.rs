@@ -106,7 +106,7 @@ impl Plan {
             else {
                 continue;
             };
-            let computed = hash.to_string();
+            let computed = hash.as_str();
             let reason = match recorded {
                 Err(error) => format!("read HASH: {error}"),
                 Ok(None) => "HASH file not found".to_string(),
@@ -118,7 +118,7 @@ impl Plan {
                     )
                 }
                 Ok(Some(_)) => match &manifest.integrity {
-                    Some(text) if *text != computed => {
+                    Some(text) if text != computed => {
                         format!("integrity mismatch: the manifest says {text}, HASH {computed}")
                     }
                     _ => continue,

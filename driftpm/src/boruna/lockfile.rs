@@ -150,13 +150,18 @@ impl Lockfile {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// Writes the lockfile in one step.
+    /// Writes the lockfile in one step. A file that says the same already is left alone: there
+    /// is nothing to make durable, and its time of change goes on telling the truth.
     ///
     /// # Errors
     ///
     /// `write lockfile: …`.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        files::replace(path, self.to_pretty_json().as_bytes()).map_err(Error::io("write lockfile"))
+        let text = self.to_pretty_json();
+        if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+            return Ok(());
+        }
+        files::replace(path, text.as_bytes()).map_err(Error::io("write lockfile"))
     }
 
     /// What changes from `self` to `new`.

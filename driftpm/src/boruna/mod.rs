@@ -26,6 +26,7 @@ pub mod commands;
 pub mod compiler;
 pub mod error;
 pub mod files;
+pub mod folder;
 pub mod gate;
 pub mod hash;
 pub mod install;

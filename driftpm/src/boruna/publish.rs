@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::compiler::Compiler;
 use super::error::Error;
 use super::files;
+use super::folder::Folder;
 use super::hash::{ContentState, Integrity};
 use super::manifest::{MANIFEST_NAME, PackageManifest};
 use super::name::PackageId;
@@ -60,7 +61,9 @@ pub fn publish(
     }
     copy_sources(directory, &package)?;
     let compiled = compile(&manifest, &package, &work, compiler)?;
-    let integrity = ContentState::read(&package, &manifest)?.finish(dependencies);
+    let staged = Folder::open(&package).map_err(Error::io("write package"))?;
+    let integrity = ContentState::read(&staged, "", &manifest)?
+        .finish(dependencies.iter().map(|(name, hash)| (name.as_str(), hash.as_str())));
     let write = |name: &str, text: &str| {
         files::write_new(&package.join(name), text.as_bytes())
             .map_err(Error::io(format!("write {name}")))
@@ -119,7 +122,8 @@ fn published_dependencies(
 }
 
 fn copy_sources(from: &Path, to: &Path) -> Result<(), Error> {
-    let tree = source_tree::list(from)?;
+    let from = Folder::open(from).map_err(Error::io("read package"))?;
+    let tree = source_tree::list(&from, "")?;
     let made = std::iter::once(SOURCE_DIRECTORY)
         .chain(tree.directories.iter().map(String::as_str))
         .chain(std::iter::once(BYTECODE_DIRECTORY));
@@ -128,15 +132,13 @@ fn copy_sources(from: &Path, to: &Path) -> Result<(), Error> {
     }
     for file in tree.files {
         let copy = || -> io::Result<()> {
-            let mut source = File::open(&file.path)?;
-            let mut target = fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(to.join(&file.relative))?;
+            let mut source = File::open(from.path().join(&file))?;
+            let mut target =
+                fs::OpenOptions::new().write(true).create_new(true).open(to.join(&file))?;
             io::copy(&mut source, &mut target)?;
             target.sync_all()
         };
-        copy().map_err(Error::io(format!("copy {}", file.relative)))?;
+        copy().map_err(Error::io(format!("copy {file}")))?;
     }
     Ok(())
 }

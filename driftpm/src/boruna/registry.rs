@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::error::Error;
 use super::files;
+use super::folder::Folder;
 use super::hash::{ContentState, Integrity};
 use super::manifest::{MANIFEST_NAME, PackageManifest};
 use super::name::PackageId;
@@ -17,9 +18,9 @@ use super::resolve::{PackageSource, Resolution};
 pub const HASH_NAME: &str = "HASH";
 
 /// An open registry.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Registry {
-    root: PathBuf,
+    folder: Folder,
 }
 
 impl Registry {
@@ -30,19 +31,26 @@ impl Registry {
     /// `create registry dir: …`.
     pub fn open(root: &Path) -> Result<Self, Error> {
         fs::create_dir_all(root).map_err(Error::io("create registry dir"))?;
-        Ok(Self { root: root.to_path_buf() })
+        let folder = Folder::open(root).map_err(Error::io("open registry"))?;
+        Ok(Self { folder })
     }
 
     /// Where the registry is.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.root
+        self.folder.path()
+    }
+
+    /// The registry's directory.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// Where a package is, or would be.
     #[must_use]
     pub fn package_dir(&self, id: &PackageId) -> PathBuf {
-        self.root.join(id.name()).join(id.version())
+        self.root().join(id.name()).join(id.version())
     }
 
     /// A package's manifest as it stands, unchecked.
@@ -51,11 +59,17 @@ impl Registry {
     ///
     /// [`Error::NotFound`], `read manifest: …`, `parse manifest: …`.
     pub fn manifest(&self, id: &PackageId) -> Result<PackageManifest, Error> {
-        match PackageManifest::load(&self.package_dir(id).join(MANIFEST_NAME)) {
-            Err(Error::Io { reason, .. }) if files::is_absent(&reason) => {
-                Err(Error::NotFound(id.to_string()))
+        self.manifest_at(&place(id))
+    }
+
+    /// The manifest of whatever is at `<name>/<version>`, unchecked.
+    pub(super) fn manifest_at(&self, place: &str) -> Result<PackageManifest, Error> {
+        match self.folder.read_text(&format!("{place}/{MANIFEST_NAME}")) {
+            Ok(text) => PackageManifest::from_json(&text),
+            Err(error) if files::is_absent(&error) => {
+                Err(Error::NotFound(place.replacen('/', "@", 1)))
             }
-            other => other,
+            Err(reason) => Err(Error::Io { action: "read manifest".to_string(), reason }),
         }
     }
 
@@ -65,7 +79,12 @@ impl Registry {
     ///
     /// The system's.
     pub fn recorded_hash(&self, id: &PackageId) -> std::io::Result<Option<String>> {
-        match files::read_text(&self.package_dir(id).join(HASH_NAME)) {
+        self.recorded_hash_at(&place(id))
+    }
+
+    /// The text of the `HASH` file at `<name>/<version>`.
+    pub(super) fn recorded_hash_at(&self, place: &str) -> std::io::Result<Option<String>> {
+        match self.folder.read_text(&format!("{place}/{HASH_NAME}")) {
             Ok(text) => Ok(Some(text.trim().to_string())),
             Err(error) if files::is_absent(&error) => Ok(None),
             Err(error) => Err(error),
@@ -87,7 +106,7 @@ impl Registry {
             .par_iter()
             .map(|id| {
                 let manifest = resolution.packages.get(id)?;
-                Some(ContentState::read(&self.package_dir(id), manifest))
+                Some(ContentState::read(&self.folder, &format!("{}/", place(id)), manifest))
             })
             .collect();
         let mut done: BTreeMap<PackageId, Integrity> = BTreeMap::new();
@@ -97,12 +116,18 @@ impl Registry {
             };
             let dependencies = manifest.dependencies.keys().zip(manifest.dependency_ids());
             let hash = state?.finish(
-                dependencies.filter_map(|(name, id)| Some((name.as_str(), done.get(&id)?))),
+                dependencies
+                    .filter_map(|(name, id)| Some((name.as_str(), done.get(&id)?.as_str()))),
             );
             done.insert(id.clone(), hash);
         }
         Ok(done)
     }
+}
+
+/// Where in a registry a package is: `<name>/<version>`.
+fn place(id: &PackageId) -> String {
+    format!("{}/{}", id.name(), id.version())
 }
 
 /// What a manifest in the registry breaks: the rules of every manifest, and that it is for the

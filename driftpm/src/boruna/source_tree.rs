@@ -1,141 +1,128 @@
 //! The files below a package's `src/`, in the order in which they are hashed.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::io;
 
 use super::error::Error;
-use super::files::is_absent;
+use super::folder::{Folder, Identity, Kind};
 
 /// The directory of a package that holds its sources.
 pub const SOURCE_DIRECTORY: &str = "src";
 
-/// Everything below `src/`, whatever its kind of file or first character.
+/// Everything below `src/`, whatever its kind of file or first character. Paths are relative
+/// to the package, `src/…` with `/` between components.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct SourceTree {
-    /// Directories relative to the package, each after its parent.
+    /// Directories, each after its parent.
     pub directories: Vec<String>,
-    /// Files, component by component in byte order: `src/a/b.ax` before `src/a-b.ax`.
-    pub files: Vec<SourceFile>,
+    /// Regular files, component by component in byte order: `src/a/b.ax` before `src/a-b.ax`.
+    pub files: Vec<String>,
 }
 
-/// A regular file below `src/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceFile {
-    /// `src/…` with `/` between components.
-    pub relative: String,
-    /// Where it is.
-    pub path: PathBuf,
-}
-
-/// Lists `<package>/src`; symbolic links are followed. An absent `src` is an empty tree.
+/// Lists `src` of the package at `package` (empty or ending in `/`) in a folder; symbolic links
+/// are followed. An absent `src` is an empty tree.
 ///
 /// # Errors
 ///
 /// A directory that can't be read, a name that is not UTF-8, something that is neither file
 /// nor directory, a link to nothing or to a directory it stands in.
-pub fn list(package: &Path) -> Result<SourceTree, Error> {
+pub fn list(folder: &Folder, package: &str) -> Result<SourceTree, Error> {
     let mut tree = SourceTree::default();
-    let top = package.join(SOURCE_DIRECTORY);
-    let mut pending = match entries(&top, SOURCE_DIRECTORY) {
-        Ok(found) => found,
-        Err(Error::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound => {
-            // A link to nothing is something: only true absence is an empty tree.
-            if super::files::occupied(&top) {
-                return Err(Error::Io { action: format!("read dir {}", top.display()), reason });
-            }
+    let mut pending = match entries(folder, package, SOURCE_DIRECTORY) {
+        // A link to nothing is something: only true absence is an empty tree.
+        Err(Error::Io { reason, .. })
+            if reason.kind() == io::ErrorKind::NotFound
+                && !folder.occupied(&format!("{package}{SOURCE_DIRECTORY}")) =>
+        {
             return Ok(tree);
         }
-        Err(error) => return Err(error),
+        other => other?,
     };
     // The pile holds what is still to visit, next on top; a directory's entries replace it.
-    while let Some(entry) = pending.pop() {
-        let Entry { relative, path, mut is_directory, mut is_file, is_link } = entry;
-        if is_link {
-            let target = fs::metadata(&path).map_err(Error::io(format!("read {relative}")))?;
-            is_directory = target.is_dir();
-            is_file = target.is_file();
-            if is_directory {
-                refuse_loop(package, &relative, (target.dev(), target.ino()))?;
+    while let Some((relative, mut kind)) = pending.pop() {
+        if kind == Kind::Link {
+            let (target, identity) = folder
+                .target(&format!("{package}{relative}"))
+                .map_err(Error::io(format!("read {relative}")))?;
+            kind = target;
+            if kind == Kind::Directory {
+                refuse_loop(folder, package, &relative, identity)?;
             }
         }
-        if is_directory {
-            pending.extend(entries(&path, &relative)?);
-            tree.directories.push(relative);
-        } else if is_file {
-            tree.files.push(SourceFile { relative, path });
-        } else {
-            return Err(Error::Io {
-                action: format!("read {relative}"),
-                reason: std::io::Error::other("neither a file nor a directory"),
-            });
+        match kind {
+            Kind::Directory => {
+                pending.extend(entries(folder, package, &relative)?);
+                tree.directories.push(relative);
+            }
+            Kind::File => tree.files.push(relative),
+            Kind::Link | Kind::Other => {
+                return Err(Error::Io {
+                    action: format!("read {relative}"),
+                    reason: io::Error::other("neither a file nor a directory"),
+                });
+            }
         }
     }
     Ok(tree)
 }
 
-struct Entry {
-    relative: String,
-    path: PathBuf,
-    is_directory: bool,
-    is_file: bool,
-    is_link: bool,
-}
-
 /// The entries of one directory, last first.
-fn entries(directory: &Path, relative: &str) -> Result<Vec<Entry>, Error> {
-    let failed = |reason| Error::Io { action: format!("read dir {}", directory.display()), reason };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let kind = entry.file_type().map_err(failed)?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else {
+fn entries(folder: &Folder, package: &str, directory: &str) -> Result<Vec<(String, Kind)>, Error> {
+    let path = format!("{package}{directory}");
+    let listed = folder.entries(&path).map_err(|reason| Error::Io {
+        action: format!("read dir {}", folder.path().join(&path).display()),
+        reason,
+    })?;
+    let mut found = Vec::with_capacity(listed.len());
+    for entry in listed {
+        let Some(name) = entry.name.to_str() else {
             return Err(Error::Io {
-                action: format!("read {relative}/{}", name.to_string_lossy()),
-                reason: std::io::Error::other("the file name is not UTF-8"),
+                action: format!("read {directory}/{}", entry.name.to_string_lossy()),
+                reason: io::Error::other("the file name is not UTF-8"),
             });
         };
-        found.push(Entry {
-            relative: format!("{relative}/{name}"),
-            path: entry.path(),
-            is_directory: kind.is_dir(),
-            is_file: kind.is_file(),
-            is_link: kind.is_symlink(),
-        });
+        found.push((format!("{directory}/{name}"), entry.kind));
     }
-    found.sort_unstable_by(|a, b| b.relative.cmp(&a.relative));
+    found.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
     Ok(found)
 }
 
 /// Refuses a link to one of the directories that lead to it.
-fn refuse_loop(package: &Path, relative: &str, target: (u64, u64)) -> Result<(), Error> {
-    let mut above = Path::new(relative).parent();
-    while let Some(directory) = above {
-        match fs::metadata(package.join(directory)) {
-            Ok(found) if (found.dev(), found.ino()) == target => {
-                return Err(Error::Io {
-                    action: format!("read {relative}"),
-                    reason: std::io::Error::other(format!(
-                        "symbolic link to a directory it stands in, {}",
-                        directory.display()
-                    )),
-                });
-            }
-            Err(reason) if !is_absent(&reason) => {
-                return Err(Error::Io { action: format!("read {relative}"), reason });
-            }
-            _ => above = directory.parent(),
+fn refuse_loop(
+    folder: &Folder,
+    package: &str,
+    relative: &str,
+    target: Identity,
+) -> Result<(), Error> {
+    let mut above = relative;
+    while let Some((directory, _)) = above.rsplit_once('/') {
+        let found = folder
+            .target(&format!("{package}{directory}"))
+            .map_err(Error::io(format!("read {relative}")))?;
+        if found.1 == target {
+            return Err(Error::Io {
+                action: format!("read {relative}"),
+                reason: io::Error::other(format!(
+                    "symbolic link to a directory it stands in, {directory}"
+                )),
+            });
         }
+        above = directory;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
+    use std::path::Path;
 
     use super::*;
+
+    fn list(package: &Path) -> Result<SourceTree, Error> {
+        let folder = Folder::open(package).map_err(Error::io("open"))?;
+        super::list(&folder, "")
+    }
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -162,8 +149,7 @@ mod tests {
             write(dir.path(), relative)?;
         }
         let tree = list(dir.path())?;
-        let found: Vec<_> = tree.files.iter().map(|file| file.relative.as_str()).collect();
-        assert_eq!(found, sorted);
+        assert_eq!(tree.files, sorted);
         assert_eq!(tree.directories, ["src/a", "src/a/b"]);
         Ok(())
     }
@@ -174,8 +160,7 @@ mod tests {
         write(dir.path(), "src/core.ax")?;
         write(dir.path(), "shared/deep/x.ax")?;
         symlink("../shared", dir.path().join("src/s"))?;
-        let found: Vec<_> = list(dir.path())?.files.into_iter().map(|f| f.relative).collect();
-        assert_eq!(found, ["src/core.ax", "src/s/deep/x.ax"]);
+        assert_eq!(list(dir.path())?.files, ["src/core.ax", "src/s/deep/x.ax"]);
 
         symlink("../../shared", dir.path().join("shared/deep/up"))?;
         let error = list(dir.path()).map_err(|error| error.to_string());

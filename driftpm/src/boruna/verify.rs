@@ -7,14 +7,13 @@
 //! it, is the one recorded.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::error::{Error, Failure};
-use super::files;
+use super::folder::{Folder, Kind};
 use super::hash::ContentState;
 use super::install::{LockfileName, Plan, compare, read_lockfile};
 use super::manifest::{MANIFEST_NAME, PackageManifest};
@@ -31,7 +30,7 @@ use super::source_tree::SOURCE_DIRECTORY;
 /// [`Error::Verification`] with every package that failed, or a directory that can't be read.
 pub fn verify_registry(registry: &Path) -> Result<Vec<String>, Error> {
     let registry = Registry::open(registry)?;
-    let found = scan(registry.root())?;
+    let found = scan(registry.folder())?;
     conclude(&registry, &found)
 }
 
@@ -84,8 +83,7 @@ struct Examined {
 }
 
 fn conclude(registry: &Registry, places: &[Place]) -> Result<Vec<String>, Error> {
-    let examined: Vec<Examined> =
-        places.par_iter().map(|place| examine(registry.root(), place)).collect();
+    let examined: Vec<Examined> = places.par_iter().map(|place| examine(registry, place)).collect();
     let recorded: HashMap<(&str, &str), &Examined> = places
         .iter()
         .zip(&examined)
@@ -106,25 +104,14 @@ fn conclude(registry: &Registry, places: &[Place]) -> Result<Vec<String>, Error>
     }
 }
 
-fn examine(root: &Path, place: &Place) -> Examined {
-    let directory = root.join(&place.name).join(&place.version);
-    let manifest = match PackageManifest::load(&directory.join(MANIFEST_NAME)) {
-        Err(Error::Io { reason, .. }) if files::is_absent(&reason) => {
-            Err(Error::NotFound(place.label()))
-        }
-        other => other,
-    };
-    let recorded = read_hash(&directory);
-    let state = manifest.as_ref().ok().map(|manifest| ContentState::read(&directory, manifest));
+fn examine(registry: &Registry, place: &Place) -> Examined {
+    let directory = format!("{}/{}", place.name, place.version);
+    let manifest = registry.manifest_at(&directory);
+    let recorded = registry.recorded_hash_at(&directory);
+    let package = format!("{directory}/");
+    let read = |manifest| ContentState::read(registry.folder(), &package, manifest);
+    let state = manifest.as_ref().ok().map(read);
     Examined { manifest, recorded, state }
-}
-
-fn read_hash(directory: &Path) -> io::Result<Option<String>> {
-    match files::read_text(&directory.join(HASH_NAME)) {
-        Ok(text) => Ok(Some(text.trim().to_string())),
-        Err(error) if files::is_absent(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// What is wrong with a package, the first thing only: what the original sees, in its order,
@@ -136,7 +123,7 @@ fn judge(
     all: &HashMap<(&str, &str), &Examined>,
 ) -> Result<(), String> {
     let manifest = examined.manifest.as_ref().map_err(ToString::to_string)?;
-    let mut hashes: Vec<(&str, String)> = Vec::new();
+    let mut hashes: Vec<(String, String)> = Vec::new();
     let mut absent = None;
     for (name, version) in &manifest.dependencies {
         let elsewhere;
@@ -156,7 +143,7 @@ fn judge(
             }
         };
         match hash {
-            Ok(Some(text)) => hashes.push((name, text.clone())),
+            Ok(Some(text)) => hashes.push((name.clone(), text.clone())),
             Ok(None) => {}
             Err(error) => return Err(format!("read dep hash: {error}")),
         }
@@ -171,7 +158,8 @@ fn judge(
         Some(Err(error)) => return Err(error.to_string()),
         None => return Err("not read".to_string()),
     };
-    if state.finish(hashes).to_string() != *recorded {
+    let hashes = hashes.iter().map(|(name, hash)| (name.as_str(), hash.as_str()));
+    if state.finish(hashes).as_str() != recorded {
         return Err("hash mismatch".to_string());
     }
 
@@ -196,10 +184,10 @@ fn judge(
 /// a trace of a package is searched further down: what is found there can never be resolved,
 /// and is listed under the dotted path it stands in, so that it fails instead of vanishing.
 /// Hidden directories and files beside packages are nobody's package.
-fn scan(root: &Path) -> Result<Vec<Place>, Error> {
-    let tops = directories(root)?;
+fn scan(registry: &Folder) -> Result<Vec<Place>, Error> {
+    let tops = directories(registry, "")?;
     let found: Vec<Result<Vec<Place>, Error>> =
-        tops.par_iter().map(|name| scan_name(root, name)).collect();
+        tops.par_iter().map(|name| scan_name(registry, name)).collect();
     let mut places = Vec::new();
     for found in found {
         places.extend(found?);
@@ -208,16 +196,15 @@ fn scan(root: &Path) -> Result<Vec<Place>, Error> {
     Ok(places)
 }
 
-fn scan_name(root: &Path, top: &str) -> Result<Vec<Place>, Error> {
+fn scan_name(registry: &Folder, top: &str) -> Result<Vec<Place>, Error> {
     let mut places = Vec::new();
     let mut pending = vec![top.to_string()];
     while let Some(relative) = pending.pop() {
-        let directory = root.join(&relative);
-        let children = directories(&directory)?;
+        let children = directories(registry, &relative)?;
         let name = relative.replace('/', ".");
-        if children.iter().any(|version| has_traces(&directory.join(version), &name, version)) {
-            places
-                .extend(children.into_iter().map(|version| Place { name: name.clone(), version }));
+        if children.iter().any(|version| has_traces(registry, &relative, &name, version)) {
+            let place = |version| Place { name: name.clone(), version };
+            places.extend(children.into_iter().map(place));
         } else {
             pending.extend(children.into_iter().map(|child| format!("{relative}/{child}")));
         }
@@ -227,22 +214,31 @@ fn scan_name(root: &Path, top: &str) -> Result<Vec<Place>, Error> {
 
 /// Whether a directory holds any part of a published package. Sources and bytecode alone count
 /// only where a package can stand: many a directory has a `src`.
-fn has_traces(directory: &Path, name: &str, version: &str) -> bool {
-    let any = |parts: [&str; 2]| parts.iter().any(|part| files::occupied(&directory.join(part)));
+fn has_traces(registry: &Folder, directory: &str, name: &str, version: &str) -> bool {
+    let any = |parts: [&str; 2]| {
+        parts.iter().any(|part| registry.occupied(&format!("{directory}/{version}/{part}")))
+    };
     any([MANIFEST_NAME, HASH_NAME])
         || (PackageId::new(name, version).is_some() && any([SOURCE_DIRECTORY, BYTECODE_DIRECTORY]))
 }
 
 /// The names of the directories in a directory that are not hidden. Links count as what they
 /// lead to.
-fn directories(path: &Path) -> Result<Vec<String>, Error> {
-    let failed = |reason| Error::Io { action: format!("read dir {}", path.display()), reason };
-    let mut names = Vec::new();
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let kind = entry.file_type().map_err(failed)?;
-        let is_directory = kind.is_dir() || (kind.is_symlink() && entry.path().is_dir());
+fn directories(registry: &Folder, relative: &str) -> Result<Vec<String>, Error> {
+    let listed = registry.entries(relative).map_err(|reason| Error::Io {
+        action: format!("read dir {}", registry.path().join(relative).display()),
+        reason,
+    })?;
+    let mut names = Vec::with_capacity(listed.len());
+    for entry in listed {
+        let name = entry.name.to_string_lossy().into_owned();
+        let is_directory = match entry.kind {
+            Kind::Directory => true,
+            Kind::Link => registry
+                .target(&[relative, &name].join(if relative.is_empty() { "" } else { "/" }))
+                .is_ok_and(|(kind, _)| kind == Kind::Directory),
+            Kind::File | Kind::Other => false,
+        };
         if is_directory && !name.starts_with('.') {
             names.push(name);
         }
