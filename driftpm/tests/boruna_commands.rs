@@ -259,12 +259,13 @@ fn publishing_with_a_compiler() {
 
 #[test]
 fn verify_sees_what_hashes_alone_do_not() {
-    let cases: [(&str, fn(&Place), &str); 6] = [
+    type Damage = fn(&Place);
+    let cases: [(&str, Damage, &str); 6] = [
         (
             "manifest gone",
             |place| {
                 fs::remove_file(place.path("packages/registry/base.a/1.0.0/package.ax.json"))
-                    .unwrap()
+                    .unwrap();
             },
             "  FAIL: base.a@1.0.0: package base.a@1.0.0 not found in registry\n  FAIL: mid.b@1.0.0: \
              dependency base.a@1.0.0 not found in registry\nerror: 2 packages failed verification\n",

@@ -1,1 +1,60 @@
-//! Mounts EPK packages read-only through FUSE.
+#![deny(unsafe_code)]
+//! Mounts EPK packages read-only through FUSE, verifying each block before a byte of it is
+//! delivered.
+//!
+//! - [`daemon::run`] mounts an image and serves it until it is unmounted; [`daemon::start`] does
+//!   so in a process of its own and returns when the mount answers.
+//! - [`session::serve`] is the serving alone, for callers that mount by themselves, with
+//!   [`mount::open_device`] and [`mount::mount_device`], in namespaces of their own;
+//!   [`handover`] does it in a process that stays outside of those.
+//! - [`table::list`] finds mounts, [`control::query`] asks one for its status and counters,
+//!   [`unmount::unmount`] ends one, dead ones included.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::time::{Duration, SystemTime};
+//!
+//! use epkfs::{control, daemon, options::Options, unmount};
+//!
+//! let mut options = Options::new(SystemTime::now());
+//! options.apply("cache=32M,noexec")?;
+//! let ready = daemon::start(Path::new("app.epk"), Path::new("mnt"), &options)?;
+//! let status = control::query(&ready.mountpoint, Duration::from_secs(5))?;
+//! println!("{} by process {}", status.package_hash, ready.pid);
+//! unmount::unmount(&ready.mountpoint, false, None)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Not here: what a package holds beyond its tree (that is [`epk_format`]'s), and who launches
+//! what (`pkgtool`'s).
+
+pub mod control;
+pub mod daemon;
+pub mod handover;
+pub mod mount;
+pub mod notify;
+pub mod options;
+pub mod session;
+pub mod stats;
+pub mod table;
+pub mod unmount;
+
+mod attr;
+mod cache;
+mod errno;
+mod filesystem;
+mod fusermount;
+mod inode;
+mod read;
+mod readdir;
+mod signals;
+mod sys;
+
+pub use sys::inherited_descriptor;
+
+use std::sync::{Mutex, MutexGuard};
+
+/// Locks a mutex whose holders leave it in order even when they panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,2 +1,28 @@
 //! Pack, verify, mount and run applications shipped as one EPK file.
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod deep;
+mod exit;
+mod extract;
+mod input;
+mod launch;
+mod namespace;
+mod pack;
+mod progress;
+mod select;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.into()
+        }
+    }
+}

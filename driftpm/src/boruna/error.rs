@@ -95,6 +95,9 @@ pub enum Error {
     /// A package cannot be published; the text says why.
     #[error("{0}")]
     Publish(String),
+    /// No image can be made; the text says why.
+    #[error("{0}")]
+    Bundle(String),
     /// A change asked for makes no sense; the text says why.
     #[error("{0}")]
     Request(String),
@@ -157,6 +160,7 @@ impl Error {
             Self::LockfileDiffers { .. } => "lockfile_differs",
             Self::AlreadyPublished(_) => "already_published",
             Self::Publish(_) => "publish",
+            Self::Bundle(_) => "bundle",
             Self::Request(_) => "request",
         }
     }

@@ -102,15 +102,24 @@ impl Folder {
         })
     }
 
+    /// The whole of the file at `relative`.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn read(&self, relative: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.read_pieces(relative, |piece| bytes.extend_from_slice(piece))?;
+        Ok(bytes)
+    }
+
     /// The whole of the UTF-8 text file at `relative`.
     ///
     /// # Errors
     ///
     /// The system's, or `stream did not contain valid UTF-8`.
     pub fn read_text(&self, relative: &str) -> io::Result<String> {
-        let mut bytes = Vec::new();
-        self.read_pieces(relative, |piece| bytes.extend_from_slice(piece))?;
-        String::from_utf8(bytes).map_err(|_| {
+        String::from_utf8(self.read(relative)?).map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8")
         })
     }

@@ -18,7 +18,7 @@ use epk_format::digest::{Hasher, Sha256};
 use super::error::Error;
 use super::folder::Folder;
 use super::manifest::PackageManifest;
-use super::source_tree;
+use super::source_tree::{self, SOURCE_DIRECTORY};
 
 /// A content hash; its text is `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,19 +60,38 @@ impl ContentState {
     ///
     /// `read src/…` or `read dir …`.
     pub fn read(folder: &Folder, package: &str, manifest: &PackageManifest) -> Result<Self, Error> {
-        let mut hasher = Hasher::new();
+        let mut state = Self(Hasher::new());
         let mut path = package.to_string();
-        for file in source_tree::list(folder, package)?.files {
-            hasher.update(file.as_bytes());
+        for file in source_tree::list(folder, package, SOURCE_DIRECTORY)?.files {
+            state.0.update(file.as_bytes());
             path.truncate(package.len());
             path.push_str(&file);
             folder
-                .read_pieces(&path, |piece| hasher.update(piece))
+                .read_pieces(&path, |piece| state.0.update(piece))
                 .map_err(Error::io(format!("read {file}")))?;
         }
-        hasher.update(b"MANIFEST:");
-        hasher.update(manifest.hashed_json().as_bytes());
-        Ok(Self(hasher))
+        Ok(state.with_manifest(manifest))
+    }
+
+    /// The same of files in memory: their paths, `src/…`, and bytes, in the order in which
+    /// [`source_tree::list`] gives them.
+    #[must_use]
+    pub fn of<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        manifest: &PackageManifest,
+    ) -> Self {
+        let mut state = Self(Hasher::new());
+        for (path, bytes) in files {
+            state.0.update(path.as_bytes());
+            state.0.update(bytes);
+        }
+        state.with_manifest(manifest)
+    }
+
+    fn with_manifest(mut self, manifest: &PackageManifest) -> Self {
+        self.0.update(b"MANIFEST:");
+        self.0.update(manifest.hashed_json().as_bytes());
+        self
     }
 
     /// The hash with the direct dependencies' hashes, given by name in byte order.

@@ -7,7 +7,7 @@
 //! one hash a package, and [`policy`] says which capabilities the closure may ask for.
 //!
 //! The operations, one module each: [`project`] (init, add, remove), [`install`] (resolve and
-//! install), [`publish`], [`verify`], [`tree`], [`why`] and [`gate`]. [`commands`] puts them
+//! install), [`publish`], [`verify`], [`tree`], [`why`], [`gate`] and [`bundle`]. [`commands`] puts them
 //! behind a command line. Nothing here prints, exits, or reads the environment or the clock.
 //!
 //! ```
@@ -20,6 +20,7 @@
 //! # Ok::<(), driftpm::boruna::error::Error>(())
 //! ```
 
+pub mod bundle;
 pub mod bytecode;
 pub mod capability;
 pub mod commands;

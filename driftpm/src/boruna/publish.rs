@@ -123,7 +123,7 @@ fn published_dependencies(
 
 fn copy_sources(from: &Path, to: &Path) -> Result<(), Error> {
     let from = Folder::open(from).map_err(Error::io("read package"))?;
-    let tree = source_tree::list(&from, "")?;
+    let tree = source_tree::list(&from, "", SOURCE_DIRECTORY)?;
     let made = std::iter::once(SOURCE_DIRECTORY)
         .chain(tree.directories.iter().map(String::as_str))
         .chain(std::iter::once(BYTECODE_DIRECTORY));

@@ -126,7 +126,7 @@ impl Registry {
 }
 
 /// Where in a registry a package is: `<name>/<version>`.
-fn place(id: &PackageId) -> String {
+pub(super) fn place(id: &PackageId) -> String {
     format!("{}/{}", id.name(), id.version())
 }
 

@@ -1,4 +1,5 @@
-//! The files below a package's `src/`, in the order in which they are hashed.
+//! The files below a package's `src/`, in the order in which they are hashed, and those below
+//! its other directories.
 
 use std::io;
 
@@ -8,8 +9,8 @@ use super::folder::{Folder, Identity, Kind};
 /// The directory of a package that holds its sources.
 pub const SOURCE_DIRECTORY: &str = "src";
 
-/// Everything below `src/`, whatever its kind of file or first character. Paths are relative
-/// to the package, `src/…` with `/` between components.
+/// Everything below a directory such as `src/`, whatever its kind of file or first character.
+/// Paths are relative to the package, `src/…` with `/` between components.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct SourceTree {
     /// Directories, each after its parent.
@@ -18,20 +19,20 @@ pub struct SourceTree {
     pub files: Vec<String>,
 }
 
-/// Lists `src` of the package at `package` (empty or ending in `/`) in a folder; symbolic links
-/// are followed. An absent `src` is an empty tree.
+/// Lists the directory `top` of the package at `package` (empty or ending in `/`) in a folder;
+/// symbolic links are followed. If it is absent, the tree is empty.
 ///
 /// # Errors
 ///
 /// A directory that can't be read, a name that is not UTF-8, something that is neither file
 /// nor directory, a link to nothing or to a directory it stands in.
-pub fn list(folder: &Folder, package: &str) -> Result<SourceTree, Error> {
+pub fn list(folder: &Folder, package: &str, top: &str) -> Result<SourceTree, Error> {
     let mut tree = SourceTree::default();
-    let mut pending = match entries(folder, package, SOURCE_DIRECTORY) {
+    let mut pending = match entries(folder, package, top) {
         // A link to nothing is something: only true absence is an empty tree.
         Err(Error::Io { reason, .. })
             if reason.kind() == io::ErrorKind::NotFound
-                && !folder.occupied(&format!("{package}{SOURCE_DIRECTORY}")) =>
+                && !folder.occupied(&format!("{package}{top}")) =>
         {
             return Ok(tree);
         }
@@ -121,7 +122,7 @@ mod tests {
 
     fn list(package: &Path) -> Result<SourceTree, Error> {
         let folder = Folder::open(package).map_err(Error::io("open"))?;
-        super::list(&folder, "")
+        super::list(&folder, "", SOURCE_DIRECTORY)
     }
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;

@@ -122,6 +122,15 @@ pub enum Command {
         #[arg(default_value = ".")]
         dir: PathBuf,
     },
+    /// Write the locked closure as one EPK image that is a registry
+    Bundle {
+        /// Package directory
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// The image to write; an image that is there already is replaced
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
 }
 
 impl Command {
@@ -139,6 +148,7 @@ impl Command {
             Self::Tree { .. } => "tree",
             Self::Why { .. } => "why",
             Self::Gate { .. } => "gate",
+            Self::Bundle { .. } => "bundle",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::super::bundle::bundle;
 use super::super::compiler::Compiler;
 use super::super::error::Error;
 use super::super::gate::{GateRequest, gate};
@@ -79,6 +80,15 @@ pub(super) fn perform(args: &Args, environment: &Environment, compat: bool) -> R
             })?;
             let refused = !verdict.passed;
             Ok(Done { json: verdict.report, always_json: true, refused, ..Done::default() })
+        }
+        Command::Bundle { dir, output } => {
+            let bundled = bundle(dir, registry, &lockfile, output)?;
+            let ids: Vec<_> = bundled.packages.iter().map(PackageId::as_str).collect();
+            let hash = format!("sha256:{}", bundled.package_hash);
+            Ok(said(
+                format!("bundled {} packages\n  package hash: {hash}\n", ids.len()),
+                json!({ "packages": ids, "package_hash": hash, "size": bundled.size }),
+            ))
         }
     }
 }

@@ -1,0 +1,74 @@
+//! Rules 35 and 36, and our own on signatures: what the policy asks for.
+
+use std::ops::Range;
+
+use crate::digest::Sha256;
+use crate::error::{Location, Reject, RejectCode};
+use crate::layout::header::Header;
+use crate::limits;
+use crate::package::OpenOptions;
+use crate::signature::{Blob, Policy, SignatureState, Strength, verify};
+
+/// Judges the signature. `blob` is `None` when it is larger than our limit.
+pub(crate) fn check(
+    header: &Header,
+    range: &Range<u64>,
+    blob: Option<&[u8]>,
+    options: &OpenOptions,
+) -> Result<SignatureState, Reject> {
+    let at = || Location::Offset(range.start);
+    let failed = |detail: String| Reject::new(RejectCode::SignatureFailed, at(), detail);
+    let required = options.signature == Policy::Required;
+
+    if header.signature_size == 0 {
+        if required {
+            return Err(failed("no signature, and one is required".into()));
+        }
+        return Ok(SignatureState::Unsigned);
+    }
+    if options.signature == Policy::Disabled {
+        return Ok(SignatureState::NotChecked);
+    }
+    let Some(blob) = blob else {
+        return Err(Reject::new(
+            RejectCode::SignatureTooLarge,
+            at(),
+            format!(
+                "signature blob of {} bytes, at most {} are read",
+                header.signature_size,
+                limits::SIGNATURE_BYTES
+            ),
+        ));
+    };
+    match Blob::parse(blob).map_err(|error| failed(error.to_string()))? {
+        Blob::None if required => Err(Reject::new(
+            RejectCode::SignatureAlgorithmNone,
+            at(),
+            "signature of algorithm 0 (none), and a signature is required",
+        )),
+        Blob::None => Ok(SignatureState::Unsigned),
+        Blob::Ed25519 { key, signature } => {
+            let strength = verify(&key, &signature, &Sha256(header.package_hash))
+                .map_err(|error| failed(error.to_string()))?;
+            if strength == Strength::Weak {
+                return Err(Reject::new(
+                    RejectCode::SignatureWeakKey,
+                    at(),
+                    "key of small order or not in canonical form: its signature proves nothing",
+                ));
+            }
+            let id = key.id();
+            if options.trust.contains(&id) {
+                Ok(SignatureState::Valid(id))
+            } else if required {
+                Err(Reject::new(
+                    RejectCode::SignatureUntrusted,
+                    at(),
+                    format!("valid signature by `{id}`, which is not a trusted key"),
+                ))
+            } else {
+                Ok(SignatureState::Untrusted(id))
+            }
+        }
+    }
+}

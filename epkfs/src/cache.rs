@@ -1,0 +1,283 @@
+//! Plain blocks that were inflated and verified, bounded by bytes, each loaded by one thread at
+//! a time however many want it.
+//!
+//! The one lock is held for table operations only, never while a block is read, inflated or
+//! hashed. A failed load is told to everyone who waited for it and then forgotten, so that a
+//! later read tries again: an image on a flaky disk recovers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex};
+
+use epk_format::package::BlockIndex;
+use lru::LruCache;
+
+use crate::lock;
+use crate::stats::Counters;
+
+/// A block's plain bytes.
+pub(crate) type Plain = Arc<Vec<u8>>;
+
+/// A block can't be delivered; why has been logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure;
+
+/// The cache.
+pub(crate) struct BlockCache {
+    state: Mutex<State>,
+    capacity: usize,
+}
+
+struct State {
+    blocks: LruCache<BlockIndex, Plain>,
+    /// Plain bytes in `blocks`.
+    bytes: usize,
+    flights: HashMap<BlockIndex, Arc<Flight>>,
+}
+
+/// A load under way.
+#[derive(Default)]
+struct Flight {
+    progress: Mutex<Progress>,
+    landed: Condvar,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Whether anyone wants the block kept.
+    keep: bool,
+    result: Option<Result<Plain, Failure>>,
+}
+
+impl BlockCache {
+    /// A cache of at most `capacity` bytes, or of one block when that is larger: reading a large
+    /// block in small steps must not inflate it at every step.
+    pub(crate) fn new(capacity: usize) -> Self {
+        let state = State { blocks: LruCache::unbounded(), bytes: 0, flights: HashMap::new() };
+        Self { state: Mutex::new(state), capacity }
+    }
+
+    /// Most bytes it keeps.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Bytes it keeps now.
+    pub(crate) fn bytes(&self) -> usize {
+        lock(&self.state).bytes
+    }
+
+    /// A block's plain bytes: from the cache, from another thread that is loading it, or by
+    /// `load`, which appends them to an empty buffer.
+    ///
+    /// With `keep` false the block is left out of the cache, unless someone else wants it too:
+    /// who reads a block as a whole leaves it in the kernel's cache and won't come back.
+    pub(crate) fn get(
+        &self,
+        index: BlockIndex,
+        keep: bool,
+        counters: &Counters,
+        load: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
+    ) -> Result<Plain, Failure> {
+        let mut state = lock(&self.state);
+        if let Some(block) = state.blocks.get(&index) {
+            counters.cache_hits.one();
+            return Ok(Arc::clone(block));
+        }
+        if let Some(flight) = state.flights.get(&index) {
+            let flight = Arc::clone(flight);
+            // While the table is locked the flight can't land.
+            lock(&flight.progress).keep = true;
+            drop(state);
+            counters.cache_waits.one();
+            return flight.wait();
+        }
+        let flight = Arc::new(Flight::default());
+        lock(&flight.progress).keep = keep;
+        state.flights.insert(index, Arc::clone(&flight));
+        drop(state);
+
+        let landing = Landing { cache: self, index, flight: &flight };
+        let mut plain = Vec::new();
+        let result = load(&mut plain).map(|()| Arc::new(plain));
+        landing.finish(result.clone());
+        result
+    }
+
+    /// Ends a flight: everyone who waits gets the result, later comers find the block or load
+    /// it anew.
+    fn land(&self, index: BlockIndex, flight: &Flight, result: Result<Plain, Failure>) {
+        let mut evicted = Vec::new();
+        let mut state = lock(&self.state);
+        state.flights.remove(&index);
+        let mut progress = lock(&flight.progress);
+        if let (true, Ok(block)) = (progress.keep, &result) {
+            state.insert(index, Arc::clone(block), self.capacity, &mut evicted);
+        }
+        drop(state);
+        progress.result = Some(result);
+        flight.landed.notify_all();
+        drop(progress);
+        // Memory is given back when nobody waits for a lock.
+        drop(evicted);
+    }
+}
+
+impl State {
+    fn insert(
+        &mut self,
+        index: BlockIndex,
+        block: Plain,
+        capacity: usize,
+        evicted: &mut Vec<Plain>,
+    ) {
+        self.bytes += block.len();
+        if let Some((_, old)) = self.blocks.push(index, block) {
+            self.bytes -= old.len();
+            evicted.push(old);
+        }
+        while self.bytes > capacity && self.blocks.len() > 1 {
+            let Some((_, old)) = self.blocks.pop_lru() else { break };
+            self.bytes -= old.len();
+            evicted.push(old);
+        }
+    }
+}
+
+impl Flight {
+    fn wait(&self) -> Result<Plain, Failure> {
+        let mut progress = lock(&self.progress);
+        loop {
+            if let Some(result) = &progress.result {
+                return result.clone();
+            }
+            progress = match self.landed.wait(progress) {
+                Ok(progress) => progress,
+                Err(poisoned) => poisoned.into_inner(),
+            };
+        }
+    }
+}
+
+/// Lands a flight even when its loader panics, so that nobody waits for ever.
+struct Landing<'c> {
+    cache: &'c BlockCache,
+    index: BlockIndex,
+    flight: &'c Flight,
+}
+
+impl Landing<'_> {
+    fn finish(self, result: Result<Plain, Failure>) {
+        self.cache.land(self.index, self.flight, result);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.cache.land(self.index, self.flight, Err(Failure));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn fill(size: usize) -> impl FnOnce(&mut Vec<u8>) -> Result<(), Failure> {
+        move |plain| {
+            plain.resize(size, 7);
+            Ok(())
+        }
+    }
+
+    fn unexpected(_: &mut Vec<u8>) -> Result<(), Failure> {
+        panic!("the block is in the cache")
+    }
+
+    #[test]
+    fn many_readers_share_one_load() {
+        const READERS: usize = 16;
+        let (cache, counters) = (BlockCache::new(1 << 20), Counters::default());
+        let (loads, start) = (AtomicUsize::new(0), Barrier::new(READERS));
+        std::thread::scope(|scope| {
+            for _ in 0..READERS {
+                scope.spawn(|| {
+                    start.wait();
+                    let block = cache.get(BlockIndex(3), true, &counters, |plain| {
+                        loads.fetch_add(1, Ordering::Relaxed);
+                        // The load ends when every other reader waits for it.
+                        while counters.cache_waits.get() < READERS as u64 - 1 {
+                            std::thread::yield_now();
+                        }
+                        plain.resize(100, 1);
+                        Ok(())
+                    });
+                    assert_eq!(block.map(|block| block.len()), Ok(100));
+                });
+            }
+        });
+        assert_eq!(loads.into_inner(), 1);
+        assert_eq!(cache.bytes(), 100);
+        assert!(lock(&cache.state).flights.is_empty());
+    }
+
+    #[test]
+    fn keeps_the_latest_blocks_within_its_bytes() {
+        let (cache, counters) = (BlockCache::new(250), Counters::default());
+        for index in 0..3 {
+            cache.get(BlockIndex(index), true, &counters, fill(100)).expect("loads");
+        }
+        assert_eq!(cache.bytes(), 200);
+        cache.get(BlockIndex(1), true, &counters, unexpected).expect("kept");
+        cache.get(BlockIndex(0), true, &counters, fill(100)).expect("loads again");
+        cache.get(BlockIndex(1), true, &counters, unexpected).expect("used last but one");
+        assert_eq!(counters.cache_hits.get(), 2);
+        // One that is larger than all is kept alone.
+        cache.get(BlockIndex(9), true, &counters, fill(1000)).expect("loads");
+        assert_eq!(cache.bytes(), 1000);
+        cache.get(BlockIndex(9), true, &counters, unexpected).expect("kept");
+        cache.get(BlockIndex(1), true, &counters, fill(100)).expect("loads");
+        assert_eq!(cache.bytes(), 100);
+    }
+
+    #[test]
+    fn whole_blocks_are_not_kept() {
+        let (cache, counters) = (BlockCache::new(250), Counters::default());
+        cache.get(BlockIndex(0), false, &counters, fill(100)).expect("loads");
+        assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn failures_reach_everyone_and_are_forgotten() {
+        let (cache, counters) = (BlockCache::new(250), Counters::default());
+        std::thread::scope(|scope| {
+            let loader = scope.spawn(|| {
+                cache.get(BlockIndex(0), true, &counters, |_| {
+                    while counters.cache_waits.get() == 0 {
+                        std::thread::yield_now();
+                    }
+                    Err(Failure)
+                })
+            });
+            while lock(&cache.state).flights.is_empty() {
+                std::thread::yield_now();
+            }
+            assert_eq!(cache.get(BlockIndex(0), true, &counters, unexpected), Err(Failure));
+            assert_eq!(loader.join().expect("no panic"), Err(Failure));
+        });
+        cache.get(BlockIndex(0), true, &counters, fill(10)).expect("tries again");
+        assert_eq!(cache.bytes(), 10);
+    }
+
+    #[test]
+    fn a_panic_while_loading_leaves_nobody_waiting() {
+        let (cache, counters) = (BlockCache::new(250), Counters::default());
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            cache.get(BlockIndex(0), true, &counters, |_| panic!("in the loader"))
+        }));
+        assert!(caught.is_err());
+        cache.get(BlockIndex(0), true, &counters, fill(10)).expect("tries again");
+    }
+}

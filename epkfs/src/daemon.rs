@@ -1,0 +1,308 @@
+//! From an image's path to a mount that answers: in this process, or in one of its own.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use epk_format::signature::TrustedKeys;
+use epk_format::{OpenOptions, Package, RejectCode};
+use nix::fcntl::OFlag;
+use nix::sys::wait::waitpid;
+use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
+use serde::{Deserialize, Serialize};
+
+use crate::mount::{self, MountError};
+use crate::options::Options;
+use crate::session;
+use crate::signals::Signals;
+use crate::sys::{self, Fork};
+use crate::table::{self, MountInfo};
+use crate::unmount::{self, UnmountError};
+
+/// A mount that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ready {
+    /// Where it is mounted, an absolute path.
+    pub mountpoint: PathBuf,
+    /// The process that serves it.
+    pub pid: u32,
+}
+
+/// What kind of thing went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The machine: files, permissions, `/dev/fuse`.
+    Environment,
+    /// The package breaks a rule of the format.
+    Package,
+    /// The package's signature isn't what is required.
+    Signature,
+}
+
+/// Why an image isn't mounted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file can't be read: the image or the list of trusted keys.
+    #[error("cannot read `{path}`: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The list of trusted keys has a line that is none.
+    #[error("`{path}`: line {line} is not a key id")]
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// The image isn't a package that may be mounted.
+    #[error("`{path}`: {source}")]
+    Package {
+        /// The image.
+        path: PathBuf,
+        /// The reason.
+        source: epk_format::Error,
+    },
+    /// No way of mounting worked.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// What a dead daemon left on the mountpoint can't be removed.
+    #[error(transparent)]
+    Unmount(#[from] UnmountError),
+    /// The kernel ended the session.
+    #[error("the FUSE session ended: {0}")]
+    Session(io::Error),
+    /// No process could be made.
+    #[error("cannot start a daemon: {0}")]
+    Start(io::Error),
+    /// What the daemon said before it ended.
+    #[error("{message}")]
+    Daemon {
+        /// What kind of thing went wrong.
+        kind: ErrorKind,
+        /// The error.
+        message: String,
+        /// What may help.
+        hints: Vec<String>,
+    },
+}
+
+impl Error {
+    /// What kind of thing went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Daemon { kind, .. } => *kind,
+            Self::Package { source, .. } => match source.code() {
+                Some(
+                    RejectCode::SignatureFailed
+                    | RejectCode::SignatureAlgorithmNone
+                    | RejectCode::SignatureWeakKey
+                    | RejectCode::SignatureUntrusted,
+                ) => ErrorKind::Signature,
+                Some(_) => ErrorKind::Package,
+                None => ErrorKind::Environment,
+            },
+            _ => ErrorKind::Environment,
+        }
+    }
+
+    /// What may help, one sentence each.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Mount(error) => error.hints().into_iter().map(str::to_owned).collect(),
+            Self::Daemon { hints, .. } => hints.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Opens an image as `options` want it, with every rule checked and the whole file hashed.
+///
+/// # Errors
+/// [`Error::File`], [`Error::Trust`] and [`Error::Package`].
+pub fn open(image: &Path, options: &Options) -> Result<Package<File>, Error> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        |source| Error::File { path, source }
+    };
+    let mut open = OpenOptions { signature: options.signature, ..OpenOptions::default() };
+    if let Some(path) = &options.trust {
+        let text = fs::read_to_string(path).map_err(unreadable(path))?;
+        open.trust =
+            TrustedKeys::parse(&text).map_err(|line| Error::Trust { path: path.clone(), line })?;
+    }
+    let file = File::open(image).map_err(unreadable(image))?;
+    Package::open(file, &open).map_err(|source| Error::Package { path: image.to_owned(), source })
+}
+
+/// Mounts an image and serves it in this process, until it is unmounted or a signal (SIGTERM,
+/// SIGINT, SIGHUP) unmounts it.
+///
+/// While someone still uses the mount a signal only hides it, and the last user's leaving ends
+/// it; a second signal ends the process as if nobody had caught it.
+///
+/// # Errors
+/// [`Error`] says.
+pub fn run(
+    image: &Path,
+    mountpoint: &Path,
+    options: &Options,
+    on_ready: impl FnOnce(&Ready),
+) -> Result<(), Error> {
+    let signals = Signals::block().map_err(Error::Start)?;
+    let package = open(image, options)?;
+    let image =
+        fs::canonicalize(image).map_err(|source| Error::File { path: image.to_owned(), source })?;
+    unmount::clean_dead(mountpoint, options.search_path.as_deref())?;
+    let target = fs::canonicalize(mountpoint)
+        .map_err(|source| MountError::Mountpoint { path: mountpoint.to_owned(), source })?;
+    let device = mount::mount(&target, &options.mount_options(image.clone()))?;
+    let ours = Ours::at(&target, options);
+
+    let hide = ours.clone();
+    let waiting = signals.watch(move || hide.remove()).map_err(Error::Start)?;
+    let ready = Ready { mountpoint: target, pid: std::process::id() };
+    let result = session::serve(package, device, &options.config(image), || on_ready(&ready));
+    waiting.end();
+    // After an error the mount would stay behind, dead.
+    ours.remove();
+    result.map_err(Error::Session)
+}
+
+/// Our entry in the table of mounts.
+#[derive(Debug, Clone)]
+struct Ours {
+    mount: Option<MountInfo>,
+    search_path: Option<std::ffi::OsString>,
+}
+
+impl Ours {
+    fn at(target: &Path, options: &Options) -> Self {
+        let mount = table::at(target).ok().flatten().filter(MountInfo::is_epkfs);
+        Self { mount, search_path: options.search_path.clone() }
+    }
+
+    /// Unmounts it, wherever it was moved to; nothing else that may be mounted there by now.
+    fn remove(&self) {
+        let Some(ours) = &self.mount else { return };
+        let mounts = table::list().unwrap_or_default();
+        let same = |mount: &&MountInfo| mount.id == ours.id && mount.device == ours.device;
+        let Some(mount) = mounts.iter().find(same) else { return };
+        let search_path = self.search_path.as_deref();
+        let result = unmount::remove(mount, false, search_path).or_else(|error| match error {
+            UnmountError::Busy(_) => unmount::remove(mount, true, search_path),
+            other => Err(other),
+        });
+        if let Err(error) = result {
+            tracing::warn!(%error, "the mount stays");
+        }
+    }
+}
+
+/// The line that a daemon sends its starter.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Report {
+    Ready { pid: u32 },
+    Failed { kind: ErrorKind, error: String, hints: Vec<String> },
+}
+
+/// Mounts an image and serves it in a process of its own, which outlives this one. Returns when
+/// the mount answers.
+///
+/// # Errors
+/// [`Error::Start`] when this process can't be split, which it can't while it has more than one
+/// thread; [`Error::Daemon`] with whatever the daemon ran into.
+pub fn start(image: &Path, mountpoint: &Path, options: &Options) -> Result<Ready, Error> {
+    let mountpoint = std::path::absolute(mountpoint).map_err(Error::Start)?;
+    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::Start(errno.into()))?;
+    match sys::fork().map_err(Error::Start)? {
+        Fork::Child => {
+            drop(ours);
+            // Split once more, so that the daemon is nobody's child and nobody's session leader.
+            let status = match setsid().map_err(io::Error::from).and_then(|_| sys::fork()) {
+                Ok(Fork::Parent(_)) => 0,
+                Ok(Fork::Child) => be_daemon(image, &mountpoint, options, theirs),
+                Err(error) => {
+                    send(&mut File::from(theirs), &failure(&Error::Start(error)));
+                    1
+                }
+            };
+            sys::exit(status)
+        }
+        Fork::Parent(child) => {
+            drop(theirs);
+            let mut line = String::new();
+            let read = File::from(ours).read_to_string(&mut line);
+            // Gone already; its status says nothing that the line doesn't.
+            let _status = waitpid(child, None);
+            read.map_err(Error::Start)?;
+            match serde_json::from_str(&line) {
+                Ok(Report::Ready { pid }) => {
+                    let mountpoint = fs::canonicalize(&mountpoint).unwrap_or(mountpoint);
+                    Ok(Ready { mountpoint, pid })
+                }
+                Ok(Report::Failed { kind, error, hints }) => {
+                    Err(Error::Daemon { kind, message: error, hints })
+                }
+                Err(_) => Err(Error::Start(io::Error::other("it ended without a word"))),
+            }
+        }
+    }
+}
+
+/// The daemon's life, and its exit status.
+fn be_daemon(image: &Path, mountpoint: &Path, options: &Options, pipe: OwnedFd) -> i32 {
+    let mut pipe = Some(File::from(pipe));
+    let result = run(image, mountpoint, options, |ready| {
+        let detached = detach();
+        if let Some(mut pipe) = pipe.take() {
+            match detached {
+                Ok(()) => send(&mut pipe, &Report::Ready { pid: ready.pid }),
+                Err(error) => send(&mut pipe, &failure(&Error::Start(error))),
+            }
+        }
+    });
+    match (result, pipe) {
+        (Ok(()), _) => 0,
+        (Err(error), Some(mut pipe)) => {
+            send(&mut pipe, &failure(&error));
+            1
+        }
+        (Err(error), None) => {
+            tracing::error!(%error, "the daemon ends");
+            1
+        }
+    }
+}
+
+/// Lets go of the folder and the terminal that the starter had.
+fn detach() -> io::Result<()> {
+    chdir("/")?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(null.as_fd())?;
+    dup2_stdout(null.as_fd())?;
+    dup2_stderr(null.as_fd())?;
+    Ok(())
+}
+
+fn failure(error: &Error) -> Report {
+    Report::Failed { kind: error.kind(), error: error.to_string(), hints: error.hints() }
+}
+
+fn send(pipe: &mut File, report: &Report) {
+    if let Ok(line) = serde_json::to_vec(report) {
+        // A starter that is gone needs no answer.
+        let _sent = pipe.write_all(&line);
+    }
+}

@@ -1,0 +1,115 @@
+//! The system calls that Rust can't vouch for. All of the crate's unsafe code is here.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
+use nix::unistd::{ForkResult, Pid};
+
+use crate::control::{COMMAND_NUMBER, COMMAND_TYPE, REPORT_BYTES};
+
+mod raw {
+    use super::{COMMAND_NUMBER, COMMAND_TYPE};
+
+    nix::ioctl_read_buf!(status, COMMAND_TYPE, COMMAND_NUMBER, u8);
+    // <linux/fuse.h>: FUSE_DEV_IOC_CLONE
+    nix::ioctl_read!(clone_device, 229, 0, u32);
+}
+
+/// Asks the filesystem of an open root folder for its status.
+pub(crate) fn status(folder: impl AsFd, report: &mut [u8; REPORT_BYTES]) -> nix::Result<()> {
+    // SAFETY: the command's number carries the length of the buffer, and no driver writes more
+    // than that into it.
+    unsafe { raw::status(folder.as_fd().as_raw_fd(), report) }.map(|_| ())
+}
+
+/// Makes `other`, a freshly opened `/dev/fuse`, a second queue of the connection of `device`.
+pub(crate) fn clone_device(device: impl AsFd, other: impl AsFd) -> nix::Result<()> {
+    let mut number =
+        u32::try_from(device.as_fd().as_raw_fd()).map_err(|_| nix::errno::Errno::EBADF)?;
+    // SAFETY: the driver reads one u32 at the pointer, which is valid for that.
+    unsafe { raw::clone_device(other.as_fd().as_raw_fd(), &raw mut number) }.map(|_| ())
+}
+
+/// Receives one message that carries one descriptor. `None` when the sender hung up instead.
+pub(crate) fn receive_descriptor(socket: impl AsFd) -> nix::Result<Option<OwnedFd>> {
+    let mut byte = [0; 1];
+    let mut buffer = [io::IoSliceMut::new(&mut byte)];
+    let mut control = nix::cmsg_space!([RawFd; 1]);
+    let message = recvmsg::<UnixAddr>(
+        socket.as_fd().as_raw_fd(),
+        &mut buffer,
+        Some(&mut control),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )?;
+    for item in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(descriptors) = item {
+            // SAFETY: the kernel has just made these descriptors for us, nobody else knows them.
+            let mut owned = descriptors.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+            return Ok(owned.next());
+        }
+    }
+    Ok(None)
+}
+
+/// Takes over a descriptor that the parent process left open for us and named by its number.
+/// Standard streams stay open and are copied.
+///
+/// # Errors
+/// When it isn't open.
+pub fn inherited_descriptor(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: borrowed for the next call only, which tells a number that isn't open by an error.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let copy = fcntl(borrowed, FcntlArg::F_DUPFD_CLOEXEC(libc::STDERR_FILENO + 1))?;
+    if number > libc::STDERR_FILENO {
+        nix::unistd::close(number)?;
+    }
+    // SAFETY: the kernel has just made it for us, nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Whether a descriptor is open.
+pub(crate) fn is_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD only asks, and any number may be asked for.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
+/// Closes a descriptor that the parent process left open and that no Rust value here owns.
+pub(crate) fn close_inherited(number: RawFd) {
+    // SAFETY: the caller recorded the number before this process had opened anything.
+    unsafe { libc::close(number) };
+}
+
+/// The two sides of [`fork`].
+pub(crate) enum Fork {
+    Parent(Pid),
+    Child,
+}
+
+/// Splits the process in two.
+///
+/// # Errors
+/// When the process has more than one thread: the child would keep their locks for ever.
+pub(crate) fn fork() -> io::Result<Fork> {
+    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    if threads != 1 {
+        return Err(io::Error::other(format!("cannot fork: the process has {threads} threads")));
+    }
+    // SAFETY: this is the only thread, so the child may do all that the parent could.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Fork::Parent(child)),
+        ForkResult::Child => Ok(Fork::Child),
+    }
+}
+
+/// Ends this process without running what the parent registered for its own end.
+pub(crate) fn exit(status: i32) -> ! {
+    // SAFETY: _exit takes any number and touches no memory of ours.
+    unsafe { libc::_exit(status) }
+}

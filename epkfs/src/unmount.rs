@@ -1,0 +1,134 @@
+//! Unmounting, and what a daemon that died left behind.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+
+use crate::fusermount;
+use crate::mount::{self, Attempt};
+use crate::table::{self, MountInfo};
+
+/// Why nothing was unmounted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnmountError {
+    /// Something else is mounted there, or nothing at all: it's not ours to unmount.
+    #[error("`{0}` is not an epkfs mount")]
+    NotMounted(PathBuf),
+    /// Someone has a file open on it, or works in it.
+    #[error("`{0}` is in use")]
+    Busy(PathBuf),
+    /// Neither way worked.
+    #[error("cannot unmount `{path}`{}", mount::list(attempts))]
+    AllFailed {
+        /// The mount.
+        path: PathBuf,
+        /// The ways that were tried, in their order.
+        attempts: Vec<Attempt>,
+    },
+    /// What the system says.
+    #[error("cannot unmount `{path}`: {source}")]
+    Io {
+        /// The mount.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+/// Unmounts the epkfs mount at `folder`; with `lazy`, even if it is in use: it vanishes at once
+/// and ends when the last user has left.
+///
+/// # Errors
+/// [`UnmountError`] says.
+pub fn unmount(folder: &Path, lazy: bool, search_path: Option<&OsStr>) -> Result<(), UnmountError> {
+    let failed = |source| UnmountError::Io { path: folder.to_owned(), source };
+    let path = resolve(folder).map_err(failed)?;
+    match table::at(&path).map_err(failed)? {
+        Some(mount) if mount.is_epkfs() => remove(&mount, lazy, search_path),
+        _ => Err(UnmountError::NotMounted(folder.to_owned())),
+    }
+}
+
+/// Unmounts what a dead daemon left at `folder`, if that is what is there, and says whether.
+///
+/// # Errors
+/// As [`unmount`].
+pub fn clean_dead(folder: &Path, search_path: Option<&OsStr>) -> Result<bool, UnmountError> {
+    if !is_dead(folder) {
+        return Ok(false);
+    }
+    match unmount(folder, true, search_path) {
+        Ok(()) => Ok(true),
+        // A dead mount of someone else.
+        Err(UnmountError::NotMounted(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the daemon of the FUSE filesystem at a path is gone.
+#[must_use]
+pub fn is_dead(path: &Path) -> bool {
+    let dead = [Some(Errno::ENOTCONN as i32), Some(Errno::ECONNABORTED as i32)];
+    fs::metadata(path).is_err_and(|error| dead.contains(&error.raw_os_error()))
+}
+
+/// The path of a folder as the table of mounts has it, also when it can't be looked into.
+pub(crate) fn resolve(folder: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(folder) {
+        Err(_) if is_dead(folder) => {
+            let folder = std::path::absolute(folder)?;
+            match (folder.parent(), folder.file_name()) {
+                (Some(parent), Some(name)) => Ok(fs::canonicalize(parent)?.join(name)),
+                _ => Err(Errno::ENOTCONN.into()),
+            }
+        }
+        path => path,
+    }
+}
+
+/// Unmounts a mount by the path that the table has.
+pub(crate) fn remove(
+    mount: &MountInfo,
+    lazy: bool,
+    search_path: Option<&OsStr>,
+) -> Result<(), UnmountError> {
+    let path = &mount.mountpoint;
+    let mut flags = MntFlags::UMOUNT_NOFOLLOW;
+    flags.set(MntFlags::MNT_DETACH, lazy);
+    match umount2(path, flags) {
+        Ok(()) => Ok(()),
+        Err(Errno::EBUSY) => Err(UnmountError::Busy(path.clone())),
+        Err(errno) => {
+            let direct = Attempt::system("umount2(2)", errno);
+            match fusermount::unmount(path, lazy, search_path) {
+                Ok(()) => Ok(()),
+                Err(helper) if helper.reason.to_lowercase().contains("busy") => {
+                    Err(UnmountError::Busy(path.clone()))
+                }
+                Err(helper) => {
+                    let attempts = vec![direct, helper];
+                    Err(UnmountError::AllFailed { path: path.clone(), attempts })
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_ours_stays() {
+        for folder in ["/", "/proc", "/tmp"] {
+            let result = unmount(Path::new(folder), true, None);
+            assert!(matches!(result, Err(UnmountError::NotMounted(_))), "{folder}: {result:?}");
+            assert!(!clean_dead(Path::new(folder), None).expect("alive"));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{cat, extract, inspect, keygen, ls, pack, run, verify};
+use crate::exit::Failure;
+
+/// Ship and run an application as one verified, compressed file
+///
+/// Exit status: 0 all is well; 1 a finding or refusal; 2 usage; 3 environment or I/O; 4 invalid
+/// package; 5 signature or trust; 6 incompatible. `run` exits as the application does, or with
+/// 125 when it could not be launched, 126 when it can't be executed, 127 when it isn't there.
+#[derive(Debug, Parser)]
+#[command(name = "pkgtool", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Pack(Box<pack::Args>),
+    Run(run::RunArgs),
+    Verify(verify::VerifyArgs),
+    Inspect(inspect::InspectArgs),
+    Ls(ls::LsArgs),
+    Cat(cat::CatArgs),
+    Extract(extract::ExtractArgs),
+    Keygen(keygen::KeygenArgs),
+}
+
+impl Cli {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        match &self.command {
+            Command::Pack(args) => pack::run(args),
+            Command::Verify(args) => verify::verify(args),
+            Command::Run(args) => run::run(args),
+            Command::Inspect(args) => inspect::inspect(args),
+            Command::Ls(args) => ls::ls(args),
+            Command::Cat(args) => cat::cat(args),
+            Command::Extract(args) => extract::extract(args),
+            Command::Keygen(args) => keygen::keygen(args),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! One file a verb: its options, whose comments are the help text, and what it does.
+
+pub(crate) mod cat;
+pub(crate) mod extract;
+pub(crate) mod inspect;
+pub(crate) mod keygen;
+pub(crate) mod ls;
+pub(crate) mod pack;
+pub(crate) mod run;
+pub(crate) mod verify;

@@ -1,0 +1,385 @@
+//! `pkgtool pack`.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::ValueEnum;
+use epk_format::limits;
+use epk_format::write::{self, Compression, PlanEntry, PlanError, Signer, WriteError, Written};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::exit::{Exit, Failure};
+use crate::pack::aliases::{self, Alias};
+use crate::pack::contents::Files;
+use crate::pack::losses::{self, Policy, Property, Symlinks, Unpackable};
+use crate::pack::output::Output;
+use crate::pack::sign::{self, CommandSigner, KeySigner};
+use crate::pack::summary::Summary;
+use crate::pack::times::{Mtime, SOURCE_DATE_EPOCH, Times};
+use crate::pack::walk::{self, Tree};
+use crate::progress::Bar;
+
+/// The manifest's name in a folder.
+const MANIFEST: &str = "manifest.toml";
+
+/// Make a package of a folder
+///
+/// The same folder gives the same bytes, on every machine and with any number of threads. What
+/// the format cannot hold is refused with every path concerned, unless an option below says what
+/// to do about it. Owners, groups and the permissions of folders are never kept.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder
+    dir: PathBuf,
+
+    /// The package to make; a package that is there already is replaced
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+
+    /// Replace FILE even if it is no package
+    #[arg(long)]
+    force: bool,
+
+    /// The manifest; if it lies in DIR, it gets no entry of its own [default: DIR/manifest.toml]
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+
+    /// Bytes of content in a block, up to 64M; K and M are units
+    #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = chunk_size)]
+    chunk_size: u32,
+
+    /// Which blocks are compressed
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    compression: Method,
+
+    /// How hard to compress
+    #[arg(
+        long,
+        value_name = "0-9",
+        default_value_t = write::DEFAULT_LEVEL,
+        value_parser = clap::value_parser!(u32).range(0..=i64::from(write::MAX_LEVEL))
+    )]
+    level: u32,
+
+    /// Times of files [default: clamp if SOURCE_DATE_EPOCH is set, else source]
+    ///
+    /// Files' times are cut to seconds. Folders never have one.
+    #[arg(long, value_name = "POLICY", value_enum)]
+    mtime: Option<Mtime>,
+
+    /// Sign with the key in this file
+    #[arg(long, value_name = "KEY", conflicts_with = "signature_command")]
+    sign: Option<PathBuf>,
+
+    /// Sign by a shell command
+    ///
+    /// The first `{hash}` in it becomes the package hash in hexadecimal digits; without one, the
+    /// hash is the last argument. It prints a whole signature blob, or the 64 bytes of an Ed25519
+    /// signature over the 32 bytes of the hash, raw or as hexadecimal digits. What does not verify
+    /// is not written. The command may run up to four times.
+    #[arg(long, value_name = "COMMAND")]
+    signature_command: Option<String>,
+
+    /// The key of a bare signature, in base64 or in a file
+    #[arg(long, value_name = "KEY", requires = "signature_command")]
+    public_key: Option<String>,
+
+    /// Make a folder alias; both are paths in the package
+    #[arg(long, value_name = "LINK=TARGET", value_parser = aliases::parse)]
+    alias: Vec<Alias>,
+
+    /// Make the folder aliases of a TOML file with lines like `lib64 = "lib"`
+    #[arg(long, value_name = "FILE")]
+    aliases: Vec<PathBuf>,
+
+    /// What to do about symbolic links
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    symlinks: Symlinks,
+
+    /// Follow symbolic links out of DIR, too
+    ///
+    /// Without it they are refused: they may lead to other things on the next machine. Absolute
+    /// links lead out even if they point into DIR.
+    #[arg(long)]
+    follow_outside: bool,
+
+    /// What to do about sockets, pipes and devices
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    special: Unpackable,
+
+    /// What to do about names with backslashes, not in UTF-8 or too long
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    names: Unpackable,
+
+    /// What to do about set-user-id, set-group-id and sticky bits of files
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    mode_bits: Property,
+
+    /// What to do about user attributes, capabilities and access lists
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    xattrs: Property,
+
+    /// Threads that compress [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    /// Print a summary as JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which blocks are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Method {
+    /// All of them
+    Zlib,
+    /// None
+    None,
+    /// Those that become smaller by a thirty-second or more
+    #[default]
+    Auto,
+}
+
+/// Packs.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let root = open_folder(&args.dir)?;
+    let (manifest, leave_out) = read_manifest(args)?;
+    let aliases = aliases::collect(&args.alias, &args.aliases)?;
+    let signer = signer(args)?;
+    let times = Times::new(args.mtime, epoch()?.as_deref())?;
+    let mut output = Output::create(&args.output, args.force)?;
+
+    let options = walk::Options {
+        folder: &args.dir,
+        leave_out: leave_out.as_deref(),
+        output_folder: output.folder_identity()?,
+        policy: policy(args),
+        times,
+    };
+    let Tree { mut entries, files, findings, lost } = walk::walk(&root, &options)?;
+    if !findings.is_empty() {
+        return Err(losses::refuse(&findings));
+    }
+    add_aliases(&mut entries, &aliases);
+    let plan = write::Plan::new(entries).map_err(|error| bad_plan(&error))?;
+
+    let bar = Bar::new(plan.content_bytes().unwrap_or(u64::MAX));
+    let written = write::write(
+        &plan,
+        &Files::new(root, files),
+        &manifest,
+        &writing(args),
+        signer.as_deref(),
+        &bar,
+        output.file(),
+    );
+    bar.clear();
+    let written = written.map_err(|error| bad_write(&error))?;
+    let key = key_of(&mut output, &written)?;
+    output.publish()?;
+    report(args, &Summary::new(&args.output, &plan, &written, key.as_ref(), lost))
+}
+
+fn open_folder(dir: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(dir, flags, Mode::empty())
+        .map_err(|error| Failure::system(format!("cannot open `{}`", dir.display()), &error))
+}
+
+/// The manifest's text, and its path in the folder if it lies there.
+fn read_manifest(args: &Args) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
+    let default = args.dir.join(MANIFEST);
+    let file = args.manifest.as_deref().unwrap_or(&default);
+    let failed = |error: &dyn std::error::Error| {
+        let failure = Failure::system(format!("cannot read `{}`", file.display()), error);
+        if args.manifest.is_some() {
+            failure
+        } else {
+            failure.hint(format!("a package needs a `{MANIFEST}`, or say where by `--manifest`"))
+        }
+    };
+    let mut text = Vec::new();
+    // One byte more than allowed is enough to be refused by the writer.
+    let opened = File::open(file).map_err(|error| failed(&error))?;
+    let most = limits::MANIFEST_BYTES.saturating_add(1);
+    opened.take(most).read_to_end(&mut text).map_err(|error| failed(&error))?;
+
+    // The name as given, in its folder as it really is: a link is left out, not what it points to.
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = fs::canonicalize(parent.unwrap_or(Path::new("."))).map_err(|e| failed(&e))?;
+    let folder = fs::canonicalize(&args.dir).map_err(|error| failed(&error))?;
+    let path = file.file_name().map(|name| parent.join(name));
+    let inside = path.as_deref().and_then(|path| path.strip_prefix(&folder).ok());
+    Ok((text, inside.map(|path| path.as_os_str().as_bytes().to_vec())))
+}
+
+fn signer(args: &Args) -> Result<Option<Box<dyn Signer>>, Failure> {
+    if let Some(file) = &args.sign {
+        return Ok(Some(Box::new(KeySigner::read(file)?)));
+    }
+    let Some(command) = &args.signature_command else { return Ok(None) };
+    let key = args.public_key.as_deref().map(sign::public_key).transpose()?;
+    Ok(Some(Box::new(CommandSigner::new(command, key))))
+}
+
+fn epoch() -> Result<Option<String>, Failure> {
+    match env::var(SOURCE_DATE_EPOCH) {
+        Ok(value) => Ok(Some(value)),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(error) => Err(Failure::system(format!("cannot use `{SOURCE_DATE_EPOCH}`"), &error)),
+    }
+}
+
+fn policy(args: &Args) -> Policy {
+    Policy {
+        symlinks: args.symlinks,
+        follow_outside: args.follow_outside,
+        special: args.special,
+        names: args.names,
+        mode_bits: args.mode_bits,
+        xattrs: args.xattrs,
+    }
+}
+
+fn writing(args: &Args) -> write::Options {
+    let processors = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    write::Options {
+        chunk_size: args.chunk_size,
+        compression: match args.compression {
+            Method::Zlib => Compression::Zlib,
+            Method::None => Compression::None,
+            Method::Auto => Compression::Auto,
+        },
+        level: args.level,
+        threads: args.threads.unwrap_or_else(processors),
+    }
+}
+
+/// Adds the aliases, and the folders above them that are not there.
+fn add_aliases(entries: &mut Vec<PlanEntry>, aliases: &[Alias]) {
+    let mut folders = Vec::new();
+    for alias in aliases {
+        let slashes = alias.path.match_indices('/').map(|(at, _)| at);
+        folders.extend(slashes.filter_map(|at| alias.path.get(..at)));
+        entries.push(PlanEntry::alias(alias.path.as_str(), alias.target.as_str()));
+    }
+    folders.sort_unstable();
+    folders.dedup();
+    folders.retain(|folder| !entries.iter().any(|entry| entry.path == folder.as_bytes()));
+    entries.extend(folders.into_iter().map(PlanEntry::folder));
+}
+
+fn bad_plan(error: &PlanError) -> Failure {
+    Failure::because(Exit::Finding, error)
+}
+
+fn bad_write(error: &WriteError) -> Failure {
+    let exit = match error {
+        WriteError::Open { .. }
+        | WriteError::Read { .. }
+        | WriteError::Length { .. }
+        | WriteError::Output { .. }
+        | WriteError::Thread(_) => Exit::Environment,
+        WriteError::Signer(_) | WriteError::EmptySignature | WriteError::SignatureSize { .. } => {
+            Exit::Signature
+        }
+        _ => Exit::Finding,
+    };
+    Failure::because(exit, error)
+}
+
+/// Whose signature the package has.
+fn key_of(
+    output: &mut Output,
+    written: &Written,
+) -> Result<Option<epk_format::signature::KeyId>, Failure> {
+    use std::os::unix::fs::FileExt as _;
+
+    let size = usize::try_from(written.signature_size).unwrap_or(0);
+    let mut blob = vec![0; size];
+    output
+        .file()
+        .read_exact_at(&mut blob, written.size.saturating_sub(written.signature_size))
+        .map_err(|error| Failure::system("cannot read the signature back", &error))?;
+    Ok(sign::key_of(&blob))
+}
+
+fn report(args: &Args, summary: &Summary) -> Result<(), Failure> {
+    if !args.json {
+        for line in summary.lines() {
+            eprintln!("{line}");
+        }
+        return Ok(());
+    }
+    let failed = |error: &dyn std::error::Error| Failure::system("cannot print the summary", error);
+    let mut text = serde_json::to_vec(summary).map_err(|error| failed(&error))?;
+    text.push(b'\n');
+    std::io::stdout().write_all(&text).map_err(|error| failed(&error))
+}
+
+/// Reads a size in bytes, with `K` or `M` (also `KiB`, `MiB`) for a unit.
+fn chunk_size(text: &str) -> Result<u32, String> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let factor: u64 = match unit {
+        "" => 1,
+        "K" | "k" | "KiB" => 1 << 10,
+        "M" | "m" | "MiB" => 1 << 20,
+        _ => return Err(format!("unknown unit `{unit}`, expected K or M")),
+    };
+    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    let size = size.and_then(|size| u32::try_from(size).ok());
+    size.filter(|size| (write::MIN_CHUNK_SIZE..=write::MAX_CHUNK_SIZE).contains(size)).ok_or_else(
+        || format!("expected {} to {} bytes", write::MIN_CHUNK_SIZE, write::MAX_CHUNK_SIZE),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_sizes() {
+        let table = [
+            ("1", Some(1)),
+            ("65536", Some(65_536)),
+            ("64K", Some(65_536)),
+            ("64k", Some(65_536)),
+            ("64KiB", Some(65_536)),
+            ("1M", Some(1 << 20)),
+            ("64M", Some(64 << 20)),
+            ("65M", None),
+            ("0", None),
+            ("0K", None),
+            ("", None),
+            ("K", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5M", None),
+            ("1G", None),
+            ("4294967296", None),
+            ("18446744073709551616", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(chunk_size(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn aliases_get_their_folders() {
+        let mut entries = vec![PlanEntry::folder("a")];
+        let alias = |path: &str| Alias { path: path.into(), target: "a".into() };
+        add_aliases(&mut entries, &[alias("a/b/c"), alias("a/b/d"), alias("x/y")]);
+        let mut paths: Vec<_> =
+            entries.iter().map(|e| String::from_utf8_lossy(&e.path).into_owned()).collect();
+        paths.sort();
+        assert_eq!(paths, ["a", "a/b", "a/b/c", "a/b/d", "x", "x/y"]);
+    }
+}

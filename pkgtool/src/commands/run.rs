@@ -1,0 +1,117 @@
+//! `pkgtool run`
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use epk_format::manifest::{ApiVersion, Manifest};
+use epkfs::handover::Inherited;
+
+use crate::exit::Failure;
+use crate::input::{self, TrustArgs, open_package};
+use crate::launch::{Launch, user_data};
+
+/// Run an application out of its package
+///
+/// Verifies the package, mounts it at /package in a view of the host that only the application
+/// has, and runs its entry, or the command that the first word names; words after `--` are
+/// arguments in any case. Its working folder is /user-data, which is kept from run to run in
+/// $XDG_DATA_HOME/epk/data. Needs no privileges. When the application's last process is gone,
+/// so are mount and server.
+///
+/// Exits as the application does; with 125 when it could not be launched, 126 when it can't be
+/// executed, 127 when it isn't in the package.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    trust: TrustArgs,
+
+    /// The API version to judge by, instead of this host's
+    #[arg(long, value_name = "X.Y", value_parser = input::parse_api)]
+    kernel_api: Option<ApiVersion>,
+
+    /// The package, a command of it, and arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_names = ["FILE", "[COMMAND] [ARGS]"]
+    )]
+    words: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let launch = prepare(args).map_err(Failure::into_launch)?;
+    match launch.run() {
+        Ok(never) => match never {},
+        Err(failure) => Err(failure),
+    }
+}
+
+fn prepare(args: &RunArgs) -> Result<Launch, Failure> {
+    let inherited = Inherited::now();
+    let (file, words) = args.words.split_first().ok_or_else(|| Failure::usage("no package"))?;
+    let file = Path::new(file);
+    let package = open_package(file, &args.trust.open_options()?)?;
+    let manifest = package.parse_manifest().map_err(|error| Failure::manifest(file, &error))?;
+    manifest
+        .check_compatibility(&input::host(args.kernel_api))
+        .map_err(|error| Failure::manifest(file, &error))?;
+    let (target, arguments) = choose(&manifest, words);
+    let image = absolute(file)?;
+    let user_data = user_data::prepare(&user_data::data_home()?, &manifest.name)?;
+    Ok(Launch { package, image, target, arguments: arguments.to_vec(), user_data, inherited })
+}
+
+/// The executable, and what is left for it of the words after the package.
+fn choose<'w>(manifest: &Manifest, words: &'w [OsString]) -> (String, &'w [OsString]) {
+    match words.split_first() {
+        Some((first, rest)) if first == "--" => (manifest.entry.clone(), rest),
+        Some((first, rest)) => match first.to_str().and_then(|name| manifest.command(name)) {
+            Some(target) => (target.to_owned(), rest),
+            None => (manifest.entry.clone(), words),
+        },
+        None => (manifest.entry.clone(), words),
+    }
+}
+
+fn absolute(file: &Path) -> Result<PathBuf, Failure> {
+    std::fs::canonicalize(file)
+        .map_err(|error| Failure::environment(format!("`{}`: {error}", file.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_may_name_a_command() {
+        let manifest = Manifest {
+            name: "n".into(),
+            version: "1".into(),
+            arch: "x86-64".into(),
+            kernel_api: "1.0".into(),
+            entry: "/bin/app".into(),
+            commands: [("tool".to_owned(), "/bin/tool".to_owned())].into(),
+        };
+        let cases: [(&[&str], &str, &[&str]); 6] = [
+            (&[], "/bin/app", &[]),
+            (&["x", "y"], "/bin/app", &["x", "y"]),
+            (&["tool", "y", "--", "z"], "/bin/tool", &["y", "--", "z"]),
+            (&["--", "tool", "y"], "/bin/app", &["tool", "y"]),
+            (&["--", "--", "y"], "/bin/app", &["--", "y"]),
+            (&["--flag"], "/bin/app", &["--flag"]),
+        ];
+        for (words, target, rest) in cases {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let (found, arguments) = choose(&manifest, &words);
+            assert_eq!(
+                (
+                    found.as_str(),
+                    arguments.iter().map(|a| a.to_str().expect("text")).collect::<Vec<_>>()
+                ),
+                (target, rest.to_vec())
+            );
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! `pkgtool verify`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use epk_format::manifest::{ApiVersion, Manifest, ManifestError, ManifestStatus};
+use epk_format::signature::{Policy, SignatureState};
+use epk_format::{Error, OpenOptions, Package, RejectCode};
+use serde_json::{Map, Value, json};
+
+use crate::deep;
+use crate::exit::{Exit, Failure, exit_of, manifest_exit};
+use crate::input::{self, TrustArgs, open_file};
+
+/// Check packages: structure, PackageHash, signature and manifest
+///
+/// Prints one line a package, or one JSON object a line with `--json`. Exits with 0 when all are
+/// good, else with the highest of: 3 could not be read, 4 invalid, 5 signature or trust,
+/// 6 incompatible (with `--compat`).
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The packages
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    trust: TrustArgs,
+
+    /// Also read every block and file, and compare each with its hash
+    #[arg(long)]
+    deep: bool,
+
+    /// Also judge whether this host can run them
+    #[arg(long)]
+    compat: bool,
+
+    /// The API version to judge by, instead of this host's
+    #[arg(long, value_name = "X.Y", value_parser = input::parse_api)]
+    kernel_api: Option<ApiVersion>,
+
+    /// Print a JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
+    let options = args.trust.open_options()?;
+    let mut worst: Option<Failure> = None;
+    for path in &args.files {
+        let verdict = judge(path, &options, args);
+        if args.json {
+            println!("{}", verdict.to_json(path));
+        } else {
+            println!("{}", verdict.to_line(path));
+        }
+        if let Some(exit) = verdict.exit
+            && worst.as_ref().is_none_or(|failure| failure.exit < exit)
+        {
+            worst = Some(Failure::new(exit, verdict.complaint(path)));
+        }
+    }
+    worst.map_or(Ok(()), Err)
+}
+
+/// Everything that is said about one package.
+#[derive(Default)]
+struct Verdict {
+    /// `None` when all is well.
+    exit: Option<Exit>,
+    code: Option<RejectCode>,
+    /// Reading failed for a reason that isn't the package's.
+    unreadable: Option<String>,
+    package_hash: Option<String>,
+    signature: &'static str,
+    key_id: Option<String>,
+    manifest: Option<Result<Manifest, ManifestError>>,
+    compatibility: Option<Result<(), ManifestError>>,
+    findings: Vec<Error>,
+    deep: Option<deep::Counts>,
+}
+
+impl Verdict {
+    fn fail(&mut self, exit: Exit) {
+        self.exit = self.exit.max(Some(exit));
+    }
+
+    fn find(&mut self, error: Error) {
+        self.fail(exit_of(&error));
+        match error.code() {
+            Some(code) => self.code = self.code.or(Some(code)),
+            None => self.unreadable = Some(error.to_string()),
+        }
+        self.findings.push(error);
+    }
+}
+
+fn judge(path: &Path, options: &OpenOptions, args: &VerifyArgs) -> Verdict {
+    let mut verdict = Verdict { signature: "not-checked", ..Verdict::default() };
+    let opened = open_file(path).map_err(|failure| {
+        verdict.fail(failure.exit);
+        verdict.unreadable = Some(failure.message().to_owned());
+    });
+    let Ok(file) = opened else { return verdict };
+    match Package::open(file, options) {
+        Ok(package) => {
+            describe(&mut verdict, &package, args);
+        }
+        Err(error) => {
+            (verdict.signature, verdict.key_id) = signature_of_refused(path, &error);
+            verdict.find(error);
+        }
+    }
+    verdict
+}
+
+fn describe(verdict: &mut Verdict, package: &Package<std::fs::File>, args: &VerifyArgs) {
+    verdict.package_hash = Some(format!("sha256:{}", package.package_hash()));
+    (verdict.signature, verdict.key_id) = signature_words(package.signature());
+    let manifest = package.parse_manifest();
+    if let Err(error) = &manifest {
+        verdict.fail(manifest_exit(error));
+    }
+    if args.compat
+        && let Ok(manifest) = &manifest
+    {
+        let judged = manifest.check_compatibility(&input::host(args.kernel_api));
+        if let Err(error) = &judged {
+            verdict.fail(manifest_exit(error));
+        }
+        verdict.compatibility = Some(judged);
+    }
+    verdict.manifest = Some(manifest);
+    if args.deep {
+        let (counts, findings) = deep::check(package);
+        verdict.deep = Some(counts);
+        findings.into_iter().for_each(|finding| verdict.find(finding));
+    }
+}
+
+fn signature_words(state: &SignatureState) -> (&'static str, Option<String>) {
+    match state {
+        SignatureState::Unsigned => ("unsigned", None),
+        SignatureState::Valid(id) => ("valid", Some(id.to_string())),
+        SignatureState::Untrusted(id) => ("untrusted", Some(id.to_string())),
+        SignatureState::NotChecked => ("not-checked", None),
+    }
+}
+
+/// What can be said of the signature of a package that was refused.
+fn signature_of_refused(path: &Path, error: &Error) -> (&'static str, Option<String>) {
+    match error.code() {
+        Some(RejectCode::SignatureFailed | RejectCode::SignatureUntrusted) => {
+            // Refused by policy or for being wrong? Only a milder policy tells them apart.
+            let mild = OpenOptions { signature: Policy::Optional, ..OpenOptions::default() };
+            match input::open_package(path, &mild) {
+                Ok(package) => signature_words(package.signature()),
+                Err(_) => ("bad", None),
+            }
+        }
+        Some(RejectCode::SignatureWeakKey | RejectCode::SignatureTooLarge) => ("bad", None),
+        Some(RejectCode::SignatureAlgorithmNone) => ("unsigned", None),
+        _ => ("not-checked", None),
+    }
+}
+
+impl Verdict {
+    fn to_json(&self, path: &Path) -> Value {
+        let mut object = Map::new();
+        let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
+        put("schema", json!("epk.verify/1"));
+        put("path", json!(path.to_string_lossy()));
+        put("valid", json!(self.exit.is_none()));
+        let code = match (&self.unreadable, self.code) {
+            (_, Some(code)) => (json!(code.number()), json!(code.name())),
+            (Some(_), None) => (Value::Null, Value::Null),
+            (None, None) => (json!(0), json!(epk_format::error::OK_NAME)),
+        };
+        put("code", code.0);
+        put("code_name", code.1);
+        put("format", if self.package_hash.is_some() { json!("1.0") } else { Value::Null });
+        put("package_hash", json!(self.package_hash));
+        put("signature", json!({ "state": self.signature, "key_id": self.key_id }));
+        put("manifest", self.manifest_json());
+        if let Some(compatibility) = &self.compatibility {
+            let status = compatibility.as_ref().err().map_or(ManifestStatus::Ok, |e| e.status);
+            let detail = compatibility.as_ref().err().map(|error| &error.detail);
+            put(
+                "compatibility",
+                json!({
+                    "status": status.number(),
+                    "status_name": status.name(),
+                    "detail": detail,
+                }),
+            );
+        }
+        if let Some(counts) = &self.deep {
+            put("deep", json!({ "files": counts.files, "blocks": counts.blocks }));
+        }
+        put("findings", Value::Array(self.findings.iter().map(finding_json).collect()));
+        if self.findings.is_empty()
+            && let Some(reason) = &self.unreadable
+        {
+            put("findings", json!([{ "code": null, "code_name": null, "detail": reason }]));
+        }
+        Value::Object(object)
+    }
+
+    fn manifest_json(&self) -> Value {
+        match &self.manifest {
+            Some(Ok(manifest)) => json!({
+                "status": 0,
+                "status_name": ManifestStatus::Ok.name(),
+                "name": manifest.name,
+                "version": manifest.version,
+                "arch": manifest.arch,
+                "kernel_api": manifest.kernel_api,
+                "entry": manifest.entry,
+                "commands": manifest.commands,
+            }),
+            Some(Err(error)) => json!({
+                "status": error.status.number(),
+                "status_name": error.status.name(),
+                "detail": error.detail,
+            }),
+            None => json!({
+                "status": ManifestStatus::InvalidPackage.number(),
+                "status_name": ManifestStatus::InvalidPackage.name(),
+            }),
+        }
+    }
+
+    fn to_line(&self, path: &Path) -> String {
+        if self.exit.is_some() {
+            let mut lines = vec![format!("{}: {}", path.display(), self.word())];
+            lines.extend(self.reasons().into_iter().map(|reason| format!("  {reason}")));
+            return lines.join("\n");
+        }
+        let what = match &self.manifest {
+            Some(Ok(manifest)) => format!(
+                "{} {} for {}",
+                manifest.name.escape_debug(),
+                manifest.version.escape_debug(),
+                manifest.arch.escape_debug()
+            ),
+            _ => String::new(),
+        };
+        let signed = match (&self.key_id, self.signature) {
+            (Some(id), "valid") => format!("signed by `{id}`, trusted"),
+            (Some(id), _) => format!("signed by `{id}`, not known to be trusted"),
+            (None, "not-checked") => "signature not checked".to_owned(),
+            (None, state) => state.to_owned(),
+        };
+        let hash = self.package_hash.as_deref().unwrap_or_default();
+        let deep = self.deep.as_ref().map_or(String::new(), |counts| {
+            format!(", all {} files and {} blocks intact", counts.files, counts.blocks)
+        });
+        format!("{}: valid, {what}, {signed}{deep}, {hash}", path.display())
+    }
+
+    fn word(&self) -> &'static str {
+        match self.exit {
+            Some(Exit::Environment) => "could not be read",
+            Some(Exit::Signature) => "signature refused",
+            Some(Exit::Incompatible) => "incompatible",
+            _ => "invalid",
+        }
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        let mut reasons: Vec<String> = self.findings.iter().map(ToString::to_string).collect();
+        if reasons.is_empty() {
+            reasons.extend(self.unreadable.clone());
+        }
+        reasons.extend(
+            self.manifest.iter().filter_map(|manifest| Some(manifest.as_ref().err()?.to_string())),
+        );
+        reasons.extend(
+            self.compatibility.iter().filter_map(|judged| Some(judged.as_ref().err()?.to_string())),
+        );
+        reasons
+    }
+
+    fn complaint(&self, path: &Path) -> String {
+        format!("`{}`: {}", path.display(), self.word())
+    }
+}
+
+fn finding_json(error: &Error) -> Value {
+    let (at, detail) = match error {
+        Error::Rejected(reject) => (json!(reject.at.to_string()), reject.detail.clone()),
+        other => (Value::Null, other.to_string()),
+    };
+    json!({
+        "code": error.code().map(RejectCode::number),
+        "code_name": error.code().map(RejectCode::name),
+        "at": at,
+        "detail": detail,
+    })
+}

@@ -1,0 +1,151 @@
+//! How a command ends: the exit status, what to say, and what may help (`spec/cli.md` §2).
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::process::ExitCode;
+
+use epk_format::RejectCode;
+use epk_format::manifest::ManifestError;
+
+/// The exit statuses of every command but `run`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// A finding, or something that is refused.
+    Finding = 1,
+    /// The command line makes no sense. The command-line parser's own status.
+    Usage = 2,
+    /// The environment or the storage.
+    Environment = 3,
+    /// The package breaks a rule.
+    InvalidPackage = 4,
+    /// The signature, or the trust in it.
+    Signature = 5,
+    /// A good package that this host can't run.
+    Incompatible = 6,
+    /// `run`: the application could not be launched.
+    LaunchFailed = 125,
+    /// `run`: the package's target can't be executed.
+    NotExecutable = 126,
+    /// `run`: the target, or what the kernel needs to execute it, isn't there.
+    NotFound = 127,
+}
+
+/// Why a command ends without success.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    message: String,
+    hints: Vec<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self { exit, message: message.to_string(), hints: Vec::new() }
+    }
+
+    pub(crate) fn environment(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Environment, message)
+    }
+
+    pub(crate) fn refused(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Finding, message)
+    }
+
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// A failure with the error's whole chain of causes for a message.
+    pub(crate) fn because(exit: Exit, error: &dyn Error) -> Self {
+        Self::new(exit, chain(error))
+    }
+
+    /// An operation of the system that failed: `what` is like "cannot open `x`".
+    pub(crate) fn system(what: impl fmt::Display, error: &dyn Error) -> Self {
+        Self::new(Exit::Environment, format!("{what}: {}", chain(error)))
+    }
+
+    pub(crate) fn launch(message: impl fmt::Display) -> Self {
+        Self::new(Exit::LaunchFailed, message)
+    }
+
+    /// The same before a launch, where the small numbers belong to the application.
+    pub(crate) fn into_launch(mut self) -> Self {
+        self.exit = self.exit.max(Exit::LaunchFailed);
+        self
+    }
+
+    /// What went wrong with a package's file.
+    pub(crate) fn package(path: &std::path::Path, error: &epk_format::Error) -> Self {
+        Self::new(exit_of(error), format!("`{}`: {error}", path.display()))
+    }
+
+    /// What is wrong with a package's manifest.
+    pub(crate) fn manifest(path: &std::path::Path, error: &ManifestError) -> Self {
+        Self::new(manifest_exit(error), format!("`{}`: {error}", path.display()))
+    }
+
+    /// What went wrong, without the hint.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Adds a line that says what may help.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn print(&self) {
+        eprintln!("error: {}", self.message);
+        for hint in &self.hints {
+            eprintln!("hint: {hint}");
+        }
+    }
+}
+
+impl From<Failure> for ExitCode {
+    fn from(failure: Failure) -> Self {
+        Self::from(failure.exit as u8)
+    }
+}
+
+/// The status that a package's error stands for.
+pub(crate) fn exit_of(error: &epk_format::Error) -> Exit {
+    match error.code() {
+        None => Exit::Environment,
+        Some(
+            RejectCode::SignatureFailed
+            | RejectCode::SignatureTooLarge
+            | RejectCode::SignatureAlgorithmNone
+            | RejectCode::SignatureWeakKey
+            | RejectCode::SignatureUntrusted,
+        ) => Exit::Signature,
+        Some(_) => Exit::InvalidPackage,
+    }
+}
+
+/// The status that a manifest's error stands for.
+pub(crate) fn manifest_exit(error: &ManifestError) -> Exit {
+    match error.status.number() {
+        12..=15 => Exit::Incompatible,
+        _ => Exit::InvalidPackage,
+    }
+}
+
+/// An error and its causes, in one line. Causes that the line has already are left out.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            let _ = write!(text, ": {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}

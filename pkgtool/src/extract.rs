@@ -1,0 +1,222 @@
+//! Writing a package's tree to disk.
+//!
+//! Everything is created relative to folder descriptors, one component at a time, exclusively
+//! and without following links, in a folder that nobody else can enter. So neither a package nor
+//! another process can make a write land elsewhere. The finished tree is renamed into place.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use epk_format::Package;
+use epk_format::package::{Kind, Node, Scratch};
+use epk_format::path;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, mkdirat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::symlinkat;
+
+use crate::commands::cat::Broken;
+use crate::exit::Failure;
+use crate::select::Visit;
+
+/// A private folder beside the target, removed unless it is published.
+pub(crate) struct Staging {
+    target: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Staging {
+    pub(crate) fn new(target: &Path) -> Result<Self, Failure> {
+        match std::fs::read_dir(target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failure(target, &error)),
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    return Err(Failure::refused(format!("`{}` is not empty", target.display()))
+                        .hint(
+                            "name a folder that doesn't exist: it is made, complete or not at all",
+                        ));
+                }
+            }
+        }
+        // A relative name of one component has the parent "", which means the current folder.
+        let parent = match target.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let folder = tempfile::Builder::new()
+            .prefix(".epk-extract-")
+            .tempdir_in(parent)
+            .map_err(|error| failure(parent, &error))?;
+        Ok(Self { target: target.to_owned(), folder })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Renames the folder to the target, which replaces an empty one in one step (rename(2)).
+    pub(crate) fn publish(self) -> Result<(), Failure> {
+        std::fs::rename(self.folder.path(), &self.target)
+            .map_err(|error| failure(&self.target, &error))?;
+        // The name is gone: nothing is left to remove.
+        let _ = self.folder.keep();
+        Ok(())
+    }
+}
+
+/// Writes nodes as a walk brings them, parents first.
+pub(crate) struct Writer<'p> {
+    package: &'p Package<File>,
+    file: &'p Path,
+    /// The folders from the root to the one written to last, with the names that lead there.
+    open: Vec<(OsString, OwnedFd)>,
+    /// Modes and times of folders, set when nothing more is written into them.
+    folders: Vec<(Vec<u8>, Node)>,
+    scratch: Scratch,
+}
+
+impl<'p> Writer<'p> {
+    pub(crate) fn new(
+        package: &'p Package<File>,
+        file: &'p Path,
+        root: &Path,
+    ) -> Result<Self, Failure> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = nix::fcntl::open(root, flags, Mode::empty())
+            .map_err(|errno| failure(root, &errno.into()))?;
+        Ok(Self {
+            package,
+            file,
+            open: vec![(OsString::new(), fd)],
+            folders: Vec::new(),
+            scratch: Scratch::default(),
+        })
+    }
+
+    pub(crate) fn write(&mut self, visit: &Visit<'_>) -> Result<(), Failure> {
+        let at = |error: &io::Error| {
+            let inside = path::display(visit.path);
+            Failure::environment(format!("cannot write `/{inside}`: {error}"))
+        };
+        let (parent, name) = match visit.path.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => visit.path.split_at(slash),
+            None => (&[][..], visit.path),
+        };
+        let name = OsStr::from_bytes(name.strip_prefix(b"/").unwrap_or(name));
+        self.enter(parent).map_err(|error| at(&error))?;
+        let folder = self.folder();
+        match visit.node.kind {
+            Kind::Folder => {
+                mkdirat(folder, name, Mode::S_IRWXU).map_err(|errno| at(&errno.into()))?;
+                self.folders.push((visit.path.to_vec(), visit.node));
+            }
+            Kind::Link => {
+                let target = self
+                    .package
+                    .link_target(visit.node.id)
+                    .map_err(|error| Failure::package(self.file, &error))?;
+                symlinkat(OsStr::from_bytes(&target), folder, name)
+                    .and_then(|()| {
+                        let time = timespec(&visit.node);
+                        let flags = UtimensatFlags::NoFollowSymlink;
+                        utimensat(folder, name, &time, &time, flags)
+                    })
+                    .map_err(|errno| at(&errno.into()))?;
+            }
+            Kind::File => {
+                let flags = OFlag::O_CREAT
+                    | OFlag::O_EXCL
+                    | OFlag::O_WRONLY
+                    | OFlag::O_NOFOLLOW
+                    | OFlag::O_CLOEXEC;
+                let fd = openat(folder, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+                    .map_err(|errno| at(&errno.into()))?;
+                let mut out = File::from(fd);
+                self.package
+                    .read(visit.node.id, 0..u64::MAX, &mut self.scratch, |bytes| {
+                        Ok(io::Write::write_all(&mut out, bytes)?)
+                    })
+                    .map_err(|error| match error {
+                        Broken::Package(error) => Failure::package(self.file, &error),
+                        Broken::Output(error) => at(&error),
+                    })?;
+                finish(&out, &visit.node).map_err(|error| at(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the folders' modes and times, deepest first.
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+        let root = self
+            .package
+            .node(epk_format::package::NodeId::ROOT)
+            .map_err(|error| Failure::package(self.file, &error))?;
+        let mut folders = std::mem::take(&mut self.folders);
+        folders.insert(0, (Vec::new(), root));
+        for (path, node) in folders.iter().rev() {
+            self.enter(path).and_then(|()| finish(self.folder(), node)).map_err(|error| {
+                let inside = path::display(path);
+                Failure::environment(format!("cannot finish `/{inside}`: {error}"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Opens the folder at `path`, reusing what is open on the way, making what is missing: a
+    /// selection may begin below folders that nobody selected.
+    fn enter(&mut self, path: &[u8]) -> io::Result<()> {
+        let names: Vec<&[u8]> = match path {
+            [] => Vec::new(),
+            path => path::split(path).collect(),
+        };
+        let shared = self
+            .open
+            .iter()
+            .skip(1)
+            .zip(&names)
+            .take_while(|((open, _), name)| open.as_bytes() == **name)
+            .count();
+        self.open.truncate(shared + 1);
+        for name in names.into_iter().skip(shared) {
+            let name = OsStr::from_bytes(name);
+            let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let parent = self.folder();
+            let fd = match openat(parent, name, flags, Mode::empty()) {
+                Err(nix::Error::ENOENT) => {
+                    mkdirat(parent, name, Mode::from_bits_truncate(0o755))?;
+                    openat(parent, name, flags, Mode::empty())?
+                }
+                other => other?,
+            };
+            self.open.push((OsString::from_vec(name.as_bytes().to_vec()), fd));
+        }
+        Ok(())
+    }
+
+    fn folder(&self) -> &OwnedFd {
+        // The root is opened first and never left.
+        &self.open[self.open.len() - 1].1
+    }
+}
+
+fn finish(fd: &impl std::os::fd::AsFd, node: &Node) -> io::Result<()> {
+    let time = timespec(node);
+    futimens(fd.as_fd(), &time, &time)?;
+    fchmod(fd.as_fd(), Mode::from_bits_truncate(node.mode))?;
+    Ok(())
+}
+
+fn timespec(node: &Node) -> TimeSpec {
+    let nanoseconds = i64::from(node.modified.nanoseconds);
+    TimeSpec::new(node.modified.seconds, nanoseconds)
+}
+
+fn failure(path: &Path, error: &io::Error) -> Failure {
+    Failure::environment(format!("`{}`: {error}", path.display()))
+}

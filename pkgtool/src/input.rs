@@ -1,0 +1,111 @@
+//! Opening the package that a command works on, under the signature policy of its options.
+
+use std::fs::File;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use epk_format::manifest::{ApiVersion, Host};
+use epk_format::signature::{Policy, TrustedKeys};
+use epk_format::{OpenOptions, Package};
+
+use crate::exit::{Exit, Failure};
+
+/// What a package's signature must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SignaturePolicy {
+    /// Signatures are not looked at
+    Disabled,
+    /// A signature that is there must be valid
+    Optional,
+    /// There must be a valid signature by a key of the trust file
+    Required,
+}
+
+impl From<SignaturePolicy> for Policy {
+    fn from(policy: SignaturePolicy) -> Self {
+        match policy {
+            SignaturePolicy::Disabled => Self::Disabled,
+            SignaturePolicy::Optional => Self::Optional,
+            SignaturePolicy::Required => Self::Required,
+        }
+    }
+}
+
+/// Options of every command that opens a package.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TrustArgs {
+    /// What the package's signature must be
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "optional")]
+    pub(crate) signature: SignaturePolicy,
+
+    /// Trusted keys, one a line: base64 of the public key, or its id (`ed25519:…`)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
+}
+
+impl TrustArgs {
+    /// The rules that the options stand for.
+    pub(crate) fn open_options(&self) -> Result<OpenOptions, Failure> {
+        let trust = match &self.trust {
+            Some(path) => read_trust(path)?,
+            None if self.signature == SignaturePolicy::Required => {
+                return Err(Failure::usage("`--signature required` needs `--trust FILE`").hint(
+                    "the key inside a package proves nothing: name the keys that you trust",
+                ));
+            }
+            None => TrustedKeys::default(),
+        };
+        Ok(OpenOptions { signature: self.signature.into(), trust, ..OpenOptions::default() })
+    }
+}
+
+fn read_trust(path: &Path) -> Result<TrustedKeys, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::environment(format!("`{}`: {error}", path.display())))?;
+    TrustedKeys::parse(&text).map_err(|line| {
+        Failure::new(
+            Exit::Signature,
+            format!("`{}`: line {line} is neither a public key nor a key id", path.display()),
+        )
+    })
+}
+
+/// Opens a package's file; anything but a file of bytes is refused by name.
+pub(crate) fn open_file(path: &Path) -> Result<File, Failure> {
+    let failure = |error: &dyn std::fmt::Display| {
+        Failure::environment(format!("`{}`: {error}", path.display()))
+    };
+    let file = File::open(path).map_err(|error| failure(&error))?;
+    let kind = file.metadata().map_err(|error| failure(&error))?.file_type();
+    if kind.is_dir() {
+        return Err(failure(&"is a folder, not a package")
+            .hint("`pkgtool pack DIR -o FILE` makes a package of a folder"));
+    }
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(failure(&"is not a regular file"));
+    }
+    Ok(file)
+}
+
+/// Opens a package.
+pub(crate) fn open_package(path: &Path, options: &OpenOptions) -> Result<Package<File>, Failure> {
+    Package::open(open_file(path)?, options).map_err(|error| Failure::package(path, &error))
+}
+
+/// What this machine runs, with the API that the user may have chosen.
+pub(crate) fn host(kernel_api: Option<ApiVersion>) -> Host<'static> {
+    let arches: &[&str] = if cfg!(target_arch = "x86_64") {
+        &["x86-64", "x86-32"]
+    } else if cfg!(target_arch = "x86") {
+        &["x86-32"]
+    } else {
+        &[]
+    };
+    Host { arches, kernel_api: kernel_api.unwrap_or(ApiVersion::HOST) }
+}
+
+/// Reads `--kernel-api`.
+pub(crate) fn parse_api(text: &str) -> Result<ApiVersion, String> {
+    ApiVersion::parse(text).ok_or_else(|| "expected `major.minor`".to_owned())
+}

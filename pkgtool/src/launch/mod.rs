@@ -1,0 +1,119 @@
+//! From a verified package to a running application.
+//!
+//! The launching process *becomes* the application: it enters the namespaces, mounts, and
+//! executes. So standard streams, signals and the exit status need no passing on. A process
+//! forked off before, which stays outside of the application's mounts, serves the package until
+//! the kernel takes the mount down with the last process that sees it.
+
+pub(crate) mod user_data;
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use epk_format::Package;
+use epk_format::package::Kind;
+use epk_format::resolve::Resolved;
+use epkfs::handover::{self, Inherited};
+use epkfs::mount::{MountOptions, mount_device, open_device};
+use epkfs::session::Config;
+
+use crate::exit::{Exit, Failure};
+use crate::namespace::{root, user};
+
+/// What is launched.
+pub(crate) struct Launch {
+    /// The package, open and verified.
+    pub(crate) package: Package<File>,
+    /// The package's file: what the table of mounts shows.
+    pub(crate) image: PathBuf,
+    /// The executable: a path inside the package, beginning with `/`.
+    pub(crate) target: String,
+    /// Its arguments.
+    pub(crate) arguments: Vec<OsString>,
+    /// The host's folder that becomes `/user-data`; exists.
+    pub(crate) user_data: PathBuf,
+    /// What the application inherits and its server doesn't.
+    pub(crate) inherited: Inherited,
+}
+
+impl Launch {
+    /// Becomes the application. Returns only when that fails, and then leaves nothing behind.
+    pub(crate) fn run(self) -> Result<Infallible, Failure> {
+        check_target(&self.package, &self.target)?;
+        if !user::may_mount() {
+            user::enter()?;
+        }
+        let config = Config::new(&self.image, SystemTime::now());
+        let server = handover::start(self.package, &config, &self.inherited)
+            .map_err(|error| Failure::launch(format!("cannot start the server: {error}")))?;
+        root::enter(&self.user_data)?;
+        let device = open_device()
+            .and_then(|device| {
+                let mut options = MountOptions::new(&self.image);
+                // Whoever can enter this view may read: it is the launching user's alone.
+                options.allow_other = true;
+                mount_device(&device, Path::new(root::PACKAGE), &options)?;
+                Ok(device)
+            })
+            .map_err(|attempt| {
+                let failure = Failure::launch(format!("cannot mount the package: {attempt}"));
+                if attempt.errno == Some(nix::libc::EACCES) {
+                    return failure
+                        .hint("`/dev/fuse` must be open to you: its mode is usually 0666");
+                }
+                failure
+            })?;
+        server
+            .serve(device)
+            .map_err(|error| Failure::launch(format!("cannot serve the package: {error}")))?;
+        root::seal()?;
+        Err(execute(&self.target, &self.arguments))
+    }
+}
+
+/// Refuses early what could not be executed, before anything is set up.
+fn check_target(package: &Package<File>, target: &str) -> Result<(), Failure> {
+    let resolved = package.resolve(target.as_bytes(), true).map_err(Failure::launch)?;
+    let Resolved::Found(id) = resolved else {
+        return Err(Failure::new(Exit::NotFound, format!("the package has no `{target}`")));
+    };
+    let node = package.node(id).map_err(Failure::launch)?;
+    let problem = match node.kind {
+        Kind::File if node.mode & 0o111 == 0 => "has no permission to execute",
+        Kind::File => return Ok(()),
+        Kind::Folder | Kind::Link => "is not a file",
+    };
+    Err(Failure::new(Exit::NotExecutable, format!("the package's `{target}` {problem}")))
+}
+
+/// execve(2). The error says what the kernel meant by its few words.
+fn execute(target: &str, arguments: &[OsString]) -> Failure {
+    let path = format!("{}{target}", root::PACKAGE);
+    let error = Command::new(&path).args(arguments).current_dir(root::USER_DATA).exec();
+    match error.raw_os_error() {
+        // The file is there: what is missing is its `#!` interpreter or its loader.
+        Some(nix::libc::ENOENT) => Failure::new(
+            Exit::NotFound,
+            format!("cannot execute `{path}`: its interpreter or loader is not on this host"),
+        ),
+        Some(nix::libc::ENOEXEC) => Failure::new(
+            Exit::NotExecutable,
+            format!("cannot execute `{path}`: neither a program for this machine nor a script"),
+        ),
+        _ => Failure::new(exit_of(&error), format!("cannot execute `{path}`: {error}")),
+    }
+}
+
+fn exit_of(error: &io::Error) -> Exit {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::NotExecutable,
+        io::ErrorKind::NotFound => Exit::NotFound,
+        _ => Exit::LaunchFailed,
+    }
+}

@@ -1,0 +1,136 @@
+//! The new root: the host's top-level folders as they are, and two more that the host doesn't
+//! have and the user may not create.
+//!
+//! A small tmpfs becomes the root (pivot_root(2)); everything in the old one is bound into it,
+//! and the old one is let go. Mounts that the host makes later still arrive; nothing that
+//! happens here reaches the host.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, pivot_root};
+
+use crate::exit::Failure;
+
+/// Where the package is seen.
+pub(crate) const PACKAGE: &str = "/package";
+/// Where the application's own folder is seen.
+pub(crate) const USER_DATA: &str = "/user-data";
+
+/// The old root's name in the new one while things are moved.
+const OLD: &str = ".epk-old-root";
+/// Folders on which the tmpfs may be mounted for a moment, in this view only.
+const BASES: [&str; 5] = ["/tmp", "/run", "/var", "/usr", "/mnt"];
+
+/// Replaces this process's root. Afterwards `/package` is an empty folder to mount on, and
+/// `/user-data` is the host's folder `user_data`.
+pub(crate) fn enter(user_data: &Path) -> Result<(), Failure> {
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| failure("unshare(2)", &errno.into()))?;
+    step("make mounts private", || remount("/", MsFlags::MS_REC | MsFlags::MS_SLAVE))?;
+    // Opened before anything covers it, and in this namespace, else it could not be bound.
+    let user_data = open_folder(user_data)?;
+    let base = base()?;
+    step("mount a tmpfs", || {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(Some("epk"), base, Some("tmpfs"), flags, Some("mode=755,size=1m"))
+    })?;
+    let new = |name: &str| base.join(name.trim_start_matches('/'));
+    make_folder(&new(USER_DATA))?;
+    step("bind the application's folder", || {
+        let source = format!("/proc/self/fd/{}", user_data.as_raw_fd());
+        bind(Path::new(&source), &new(USER_DATA))
+    })?;
+    drop(user_data);
+    make_folder(&new(PACKAGE))?;
+    make_folder(&new(OLD))?;
+    step("change the root", || pivot_root(base, &new(OLD)).and_then(|()| chdir("/")))?;
+    let old = Path::new("/").join(OLD);
+    copy_root(&old)?;
+    step("let the old root go", || umount2(&old, MntFlags::MNT_DETACH))?;
+    fs::remove_dir(&old).map_err(|error| failure("remove the old root's folder", &error))
+}
+
+/// Makes the new root read-only, when everything is mounted.
+pub(crate) fn seal() -> Result<(), Failure> {
+    step("make the root read-only", || {
+        let flags = MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        remount("/", MsFlags::MS_REMOUNT | flags)
+    })
+}
+
+fn copy_root(old: &Path) -> Result<(), Failure> {
+    let listing = fs::read_dir(old).map_err(|error| failure("list the old root", &error))?;
+    for entry in listing {
+        let entry = entry.map_err(|error| failure("list the old root", &error))?;
+        let name = entry.file_name();
+        if [PACKAGE, USER_DATA, OLD].iter().any(|ours| name == ours.trim_start_matches('/')) {
+            continue;
+        }
+        match copy_entry(&entry.path(), &name) {
+            // Gone since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(|error| {
+                failure(&format!("show the host's `/{}`", name.display()), &error)
+            })?,
+        }
+    }
+    Ok(())
+}
+
+fn copy_entry(source: &Path, name: &OsStr) -> io::Result<()> {
+    let target = Path::new("/").join(name);
+    let metadata = fs::symlink_metadata(source)?;
+    if metadata.is_symlink() {
+        return std::os::unix::fs::symlink(fs::read_link(source)?, target);
+    }
+    if metadata.is_dir() {
+        fs::DirBuilder::new().mode(metadata.mode() & 0o777).create(&target)?;
+    } else {
+        fs::File::create_new(&target)?;
+    }
+    Ok(bind(source, &target)?)
+}
+
+/// With everything mounted below: without, the kernel refuses to uncover what is hidden there.
+fn bind(source: &Path, target: &Path) -> nix::Result<()> {
+    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+}
+
+fn remount(target: &str, flags: MsFlags) -> nix::Result<()> {
+    mount(None::<&str>, target, None::<&str>, flags, None::<&str>)
+}
+
+fn base() -> Result<&'static Path, Failure> {
+    BASES.iter().map(Path::new).find(|path| path.is_dir()).ok_or_else(|| {
+        Failure::launch(format!("the host has none of the folders {}", BASES.join(", ")))
+    })
+}
+
+fn open_folder(path: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty())
+        .map_err(|errno| failure(&format!("open `{}`", path.display()), &errno.into()))
+}
+
+fn make_folder(path: &PathBuf) -> Result<(), Failure> {
+    fs::DirBuilder::new()
+        .mode(0o755)
+        .create(path)
+        .map_err(|error| failure(&format!("make `{}`", path.display()), &error))
+}
+
+fn step(what: &str, action: impl FnOnce() -> nix::Result<()>) -> Result<(), Failure> {
+    action().map_err(|errno| failure(what, &errno.into()))
+}
+
+fn failure(step: &str, error: &io::Error) -> Failure {
+    Failure::launch(format!("cannot set up the application's view: {step}: {error}"))
+}

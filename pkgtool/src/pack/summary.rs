@@ -1,0 +1,94 @@
+//! What `pack` says when it is done.
+
+use std::path::Path;
+
+use epk_format::path::display;
+use epk_format::signature::KeyId;
+use epk_format::write::{Kind, Plan, Written};
+use serde::Serialize;
+use std::os::unix::ffi::OsStrExt;
+
+use super::losses::Lost;
+
+/// The summary of `pack --json`: one object, schema `epk.pack/1`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    schema: &'static str,
+    path: String,
+    format: &'static str,
+    size: u64,
+    package_hash: String,
+    entries: u64,
+    files: u64,
+    folders: u64,
+    aliases: u64,
+    blocks: u64,
+    compressed_blocks: u64,
+    plain_bytes: u64,
+    stored_bytes: u64,
+    /// `null` when the package isn't signed.
+    signature: Option<Signature>,
+    lost: Lost,
+}
+
+#[derive(Debug, Serialize)]
+struct Signature {
+    key_id: String,
+    size: u64,
+}
+
+impl Summary {
+    pub(crate) fn new(
+        path: &Path,
+        plan: &Plan,
+        written: &Written,
+        key: Option<&KeyId>,
+        lost: Lost,
+    ) -> Self {
+        let count = |wanted: fn(&Kind) -> bool| {
+            let entries = plan.entries().iter().filter(|entry| wanted(&entry.kind));
+            u64::try_from(entries.count()).unwrap_or(u64::MAX)
+        };
+        Self {
+            schema: "epk.pack/1",
+            path: path.to_string_lossy().into_owned(),
+            format: "1.0",
+            size: written.size,
+            package_hash: format!("sha256:{}", written.package_hash),
+            entries: written.entries,
+            files: written.files,
+            folders: count(|kind| *kind == Kind::Folder),
+            aliases: count(|kind| matches!(kind, Kind::Alias { .. })),
+            blocks: written.blocks,
+            compressed_blocks: written.compressed_blocks,
+            plain_bytes: written.plain_bytes,
+            stored_bytes: written.stored_bytes,
+            signature: key.map(|key| Signature {
+                key_id: key.as_str().to_owned(),
+                size: written.signature_size,
+            }),
+            lost,
+        }
+    }
+
+    /// The same for people, line by line.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let path = display(Path::new(&self.path).as_os_str().as_bytes()).into_owned();
+        let mut lines = vec![
+            format!(
+                "packed {} files, {} folders and {} aliases into `{path}`",
+                self.files, self.folders, self.aliases
+            ),
+            format!(
+                "{} bytes: {} bytes of content stored as {} in {} blocks, {} of them compressed",
+                self.size, self.plain_bytes, self.stored_bytes, self.blocks, self.compressed_blocks
+            ),
+            format!("package hash {}", self.package_hash),
+        ];
+        if let Some(signature) = &self.signature {
+            lines.push(format!("signed by {}", signature.key_id));
+        }
+        lines.extend(self.lost.notes().into_iter().map(|note| format!("note: {note}")));
+        lines
+    }
+}
