@@ -190,6 +190,19 @@ fn capabilities_are_held_against_the_policy() {
 }
 
 #[test]
+fn a_link_is_no_way_round() {
+    let place = workspace();
+    std::os::unix::fs::symlink("package.ax.json", place.path("app/notes.txt")).unwrap();
+    bundle(&place, &[whole(&place, "app/notes.txt", "{}")]);
+    let (status, report) = gate(&place, Some("Grace"));
+    assert_eq!(status, 1);
+    assert_eq!(
+        problems(&report),
+        ["app/notes.txt: a link to package.ax.json; patch the file itself"]
+    );
+}
+
+#[test]
 fn layout_of_a_lockfile_is_not_a_change() {
     let place = workspace();
     let lockfile = place.read("app/ax.lock.json");

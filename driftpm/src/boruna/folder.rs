@@ -89,7 +89,8 @@ impl Folder {
     ///
     /// The system's.
     pub fn read_pieces(&self, relative: &str, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        // Without NONBLOCK, opening a pipe that someone left here would wait for ever.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = retry(|| openat(&self.fd, relative, flags, Mode::empty()))?;
         BUFFER.with_borrow_mut(|buffer| {
             loop {
@@ -203,6 +204,14 @@ mod tests {
         assert_eq!(kinds, [(Some("big"), Kind::File), (Some("link"), Kind::Link)]);
         assert_eq!(folder.target("sub/link")?, folder.target("sub/big")?);
         assert_eq!(folder.entries("")?.len(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_pipe_does_not_hang() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        rustix::fs::mknodat(CWD, dir.path().join("p"), FileType::Fifo, Mode::RWXU, 0)?;
+        assert_eq!(Folder::open(dir.path())?.read("p")?, b"");
         Ok(())
     }
 

@@ -64,7 +64,13 @@ pub fn gate(request: &GateRequest<'_>) -> Result<Verdict, Error> {
             continue;
         }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name != MANIFEST_NAME && name != POLICY_NAME && !request.lockfile.matches(name) {
+        if !counts(name, request.lockfile) {
+            // Another name for a file that counts would be a way round.
+            let real = request.workspace.join(path).canonicalize().unwrap_or_default();
+            let real = real.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if counts(real, request.lockfile) {
+                problems.push(format!("{}: a link to {real}; patch the file itself", patch.file));
+            }
             continue;
         }
         let directory = path.parent().unwrap_or(Path::new("")).to_path_buf();
@@ -112,6 +118,11 @@ pub fn gate(request: &GateRequest<'_>) -> Result<Verdict, Error> {
         "directories": directories,
     });
     Ok(Verdict { passed, report })
+}
+
+/// Whether a file of this name says what a package is, needs or may do.
+fn counts(name: &str, lockfile: &LockfileName) -> bool {
+    name == MANIFEST_NAME || name == POLICY_NAME || lockfile.matches(name)
 }
 
 /// Two different people, however their names are capitalised.

@@ -117,8 +117,10 @@ pub fn init(directory: &Path, name: Option<&str>) -> Result<String, Error> {
     manifest.checked_id()?;
     write_manifest(directory, &manifest.to_pretty_json())?;
     match fs::create_dir(directory.join(SOURCE_DIRECTORY)) {
-        Err(error) if !directory.join(SOURCE_DIRECTORY).is_dir() => {
-            Err(Error::Io { action: "create src dir".to_string(), reason: error })
+        Err(reason) if !directory.join(SOURCE_DIRECTORY).is_dir() => {
+            // Nothing half-made stays; the error that matters is the first.
+            let _ = fs::remove_file(directory.join(MANIFEST_NAME));
+            Err(Error::Io { action: "create src dir".to_string(), reason })
         }
         _ => Ok(manifest.name),
     }
@@ -172,6 +174,16 @@ mod tests {
         ] {
             assert_eq!(suggested_name(Path::new(directory)), name, "{directory}");
         }
+    }
+
+    #[test]
+    fn a_failed_start_leaves_nothing() -> std::io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        fs::write(dir.path().join("src"), "")?;
+        let error = init(dir.path(), Some("app")).map_err(|error| error.to_string());
+        assert_eq!(error, Err("create src dir: File exists (os error 17)".to_string()));
+        assert_eq!(fs::read_dir(dir.path())?.count(), 1);
+        Ok(())
     }
 
     #[test]
