@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::error::Error;
 use super::files;
 use super::hash::Integrity;
+use super::manifest::PackageManifest;
 use super::name::PackageId;
 use super::resolve::Resolution;
 
@@ -77,11 +78,13 @@ impl Lockfile {
     /// The lockfile of a closure and its hashes.
     #[must_use]
     pub fn new(resolution: &Resolution, hashes: &BTreeMap<PackageId, Integrity>) -> Self {
-        let locked = |(id, hash): (&PackageId, &Integrity)| {
-            let dependencies = resolution.packages.get(id)?.dependencies.clone();
-            Some((id.to_string(), LockedPackage { integrity: hash.to_string(), dependencies }))
+        let locked = |(id, manifest): (&PackageId, &PackageManifest)| {
+            let integrity = hashes.get(id)?.to_string();
+            let dependencies = manifest.dependencies.clone();
+            Some((id.to_string(), LockedPackage { integrity, dependencies }))
         };
-        Self { lockfile_version: FORMAT, resolved: hashes.iter().filter_map(locked).collect() }
+        let resolved = resolution.packages.iter().filter_map(locked).collect();
+        Self { lockfile_version: FORMAT, resolved }
     }
 
     /// The packages by id.

@@ -185,7 +185,7 @@ mod tests {
         let packages = packages.iter().filter_map(|(name, capabilities)| {
             Some((PackageId::new(name, "1.0.0")?, manifest(name, capabilities)))
         });
-        Resolution { packages: packages.collect(), order: Vec::new() }
+        Resolution { packages: packages.collect(), ..Resolution::default() }
     }
 
     fn outcome(file: Option<&str>, keys: &str) -> String {

@@ -109,19 +109,18 @@ impl Registry {
                 Some(ContentState::read(&self.folder, &format!("{}/", place(id)), manifest))
             })
             .collect();
-        let mut done: BTreeMap<PackageId, Integrity> = BTreeMap::new();
-        for (id, state) in resolution.order.iter().zip(states) {
+        let mut done: Vec<Integrity> = Vec::with_capacity(states.len());
+        let packages = resolution.order.iter().zip(&resolution.dependencies);
+        for ((id, dependencies), state) in packages.zip(states) {
             let (Some(manifest), Some(state)) = (resolution.packages.get(id), state) else {
                 continue;
             };
-            let dependencies = manifest.dependencies.keys().zip(manifest.dependency_ids());
-            let hash = state?.finish(
-                dependencies
-                    .filter_map(|(name, id)| Some((name.as_str(), done.get(&id)?.as_str()))),
-            );
-            done.insert(id.clone(), hash);
+            let hashes = dependencies.iter().filter_map(|at| Some(done.get(*at)?.as_str()));
+            let names = manifest.dependencies.keys().map(String::as_str);
+            let hash = state?.finish(names.zip(hashes));
+            done.push(hash);
         }
-        Ok(done)
+        Ok(resolution.order.iter().cloned().zip(done).collect())
     }
 }
 

@@ -5,7 +5,7 @@
 //! the walk stops at the first package, in the order of the walk, that can't be loaded, breaks
 //! a rule, or conflicts with one before it. Cycles are looked for only after the walk.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use super::error::Error;
 use super::manifest::PackageManifest;
@@ -28,12 +28,14 @@ pub trait PackageSource {
 }
 
 /// A closure without conflicts and cycles. The project itself is not part of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolution {
     /// Every package with its checked manifest.
     pub packages: BTreeMap<PackageId, PackageManifest>,
     /// The same ids, each after its dependencies.
     pub order: Vec<PackageId>,
+    /// For each package in `order`, the places there of its dependencies, by name.
+    pub dependencies: Vec<Vec<usize>>,
 }
 
 /// Resolves the dependencies of `root`.
@@ -42,62 +44,97 @@ pub struct Resolution {
 ///
 /// [`Error::Load`], [`Error::InvalidPackage`], [`Error::Conflict`] or [`Error::Cycle`].
 pub fn resolve(root: &PackageManifest, source: &impl PackageSource) -> Result<Resolution, Error> {
-    let packages = walk(root, source)?;
-    let order = install_order(&packages)?;
-    Ok(Resolution { packages, order })
-}
-
-fn walk(
-    root: &PackageManifest,
-    source: &impl PackageSource,
-) -> Result<BTreeMap<PackageId, PackageManifest>, Error> {
-    let mut queue: VecDeque<PackageId> = root.dependency_ids().collect();
-    let mut by_name: HashMap<String, PackageId> = HashMap::new();
-    let mut resolved = BTreeMap::new();
-    let mut loaded = HashMap::new();
-    while let Some(id) = queue.pop_front() {
-        if resolved.contains_key(&id) {
-            continue;
+    let mut found = walk(root, source)?;
+    // Let a package's number be its place in id order, so that sorting numbers sorts ids.
+    let mut by_id: Vec<usize> = (0..found.len()).collect();
+    by_id.sort_unstable_by(|a, b| id_of(&found, *a).cmp(&id_of(&found, *b)));
+    let mut number = vec![0; found.len()];
+    for (new, old) in by_id.iter().enumerate() {
+        if let Some(place) = number.get_mut(*old) {
+            *place = new;
         }
-        if !loaded.contains_key(&id) {
-            // Everything queued is wanted sooner or later; asked for together it can be read
-            // in parallel. Only what the walk reaches is looked at, so errors keep their order.
-            let mut wave = vec![id.clone()];
-            let mut seen = HashSet::from([&id]);
-            let others = queue.iter().filter(|other| !resolved.contains_key(*other));
-            wave.extend(others.filter(|other| seen.insert(*other)).cloned());
-            let manifests = source.manifests(&wave);
-            loaded.extend(wave.into_iter().zip(manifests));
-        }
-        let Some(manifest) = loaded.remove(&id) else { continue };
-        let manifest = manifest
-            .map_err(|reason| Error::Load { id: id.to_string(), reason: Box::new(reason) })?;
-        check_manifest(&id, &manifest)?;
-        if let Some(first) = by_name.get(id.name()) {
-            return Err(Error::Conflict { first: first.to_string(), second: id.to_string() });
-        }
-        by_name.insert(id.name().to_string(), id.clone());
-        queue.extend(manifest.dependency_ids().filter(|id| !resolved.contains_key(id)));
-        resolved.insert(id, manifest);
     }
-    Ok(resolved)
+    let renumber = |list: &Vec<usize>, to: &[usize]| -> Vec<usize> {
+        list.iter().filter_map(|old| to.get(*old).copied()).collect()
+    };
+    let graph: Vec<Vec<usize>> = by_id
+        .iter()
+        .filter_map(|old| Some(renumber(&found.get(*old)?.dependencies, &number)))
+        .collect();
+    found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+
+    let order = install_order(&graph).map_err(|ring| Error::Cycle {
+        path: ring.into_iter().filter_map(|at| Some(id_of(&found, at)?.to_string())).collect(),
+    })?;
+    let mut place = vec![0; order.len()];
+    for (at, number) in order.iter().enumerate() {
+        if let Some(place) = place.get_mut(*number) {
+            *place = at;
+        }
+    }
+    Ok(Resolution {
+        order: order.iter().filter_map(|number| id_of(&found, *number).cloned()).collect(),
+        dependencies: order
+            .iter()
+            .filter_map(|number| Some(renumber(graph.get(*number)?, &place)))
+            .collect(),
+        packages: found.into_iter().map(|package| (package.id, package.manifest)).collect(),
+    })
 }
 
-/// First all packages without dependencies, sorted by id; then, first in first out, what each
-/// one sets free, sorted by id among themselves.
-fn install_order(packages: &BTreeMap<PackageId, PackageManifest>) -> Result<Vec<PackageId>, Error> {
-    // A package's number is its place in id order, so sorting numbers sorts ids.
-    let ids: Vec<&PackageId> = packages.keys().collect();
-    let number: HashMap<&PackageId, usize> =
-        ids.iter().enumerate().map(|(number, id)| (*id, number)).collect();
-    let dependencies: Vec<Vec<usize>> = packages
-        .values()
-        .map(|manifest| {
-            manifest.dependency_ids().filter_map(|id| number.get(&id).copied()).collect()
-        })
-        .collect();
+/// A package as the walk found it; its dependencies are places in the walk.
+struct Found {
+    id: PackageId,
+    manifest: PackageManifest,
+    dependencies: Vec<usize>,
+}
+
+fn id_of(found: &[Found], at: usize) -> Option<&PackageId> {
+    found.get(at).map(|package| &package.id)
+}
+
+fn walk(root: &PackageManifest, source: &impl PackageSource) -> Result<Vec<Found>, Error> {
+    // A package is queued once: the walk would skip it when it met it again.
+    let mut places: HashMap<PackageId, usize> = HashMap::new();
+    let mut by_name: HashMap<String, usize> = HashMap::new();
+    let mut found: Vec<Found> = Vec::new();
+    let mut queue: Vec<PackageId> = Vec::new();
+    for id in root.dependency_ids() {
+        places.insert(id.clone(), queue.len());
+        queue.push(id);
+    }
+    while !queue.is_empty() {
+        // Everything queued is one step further from the project than what came before, and
+        // can be read at once. It is looked at in turn, so errors keep their order.
+        let wave = std::mem::take(&mut queue);
+        let manifests = source.manifests(&wave);
+        for (id, manifest) in wave.into_iter().zip(manifests) {
+            let manifest = manifest
+                .map_err(|reason| Error::Load { id: id.to_string(), reason: Box::new(reason) })?;
+            check_manifest(&id, &manifest)?;
+            if let Some(first) = by_name.get(id.name()).and_then(|at| id_of(&found, *at)) {
+                return Err(Error::Conflict { first: first.to_string(), second: id.to_string() });
+            }
+            by_name.insert(id.name().to_string(), found.len());
+            let dependencies = manifest.dependency_ids().map(|dependency| {
+                let next = places.len();
+                *places.entry(dependency).or_insert_with_key(|new| {
+                    queue.push(new.clone());
+                    next
+                })
+            });
+            let dependencies = dependencies.collect();
+            found.push(Found { id, manifest, dependencies });
+        }
+    }
+    Ok(found)
+}
+
+/// First all packages without dependencies, in order; then, first in first out, what each one
+/// sets free, in order among themselves. If some are never free, a ring of them.
+fn install_order(dependencies: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
     let mut waiting: Vec<usize> = dependencies.iter().map(Vec::len).collect();
-    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); ids.len()];
+    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); dependencies.len()];
     for (dependent, list) in dependencies.iter().enumerate() {
         for &dependency in list {
             if let Some(list) = dependents.get_mut(dependency) {
@@ -106,27 +143,25 @@ fn install_order(packages: &BTreeMap<PackageId, PackageManifest>) -> Result<Vec<
         }
     }
     let free = waiting.iter().enumerate().filter(|(_, count)| **count == 0);
-    let mut queue: VecDeque<usize> = free.map(|(number, _)| number).collect();
-    let mut order = Vec::with_capacity(ids.len());
-    while let Some(done) = queue.pop_front() {
-        order.push(done);
+    let mut order: Vec<usize> = free.map(|(number, _)| number).collect();
+    let mut next = 0;
+    while let Some(done) = order.get(next).copied() {
+        next += 1;
         // Filled in rising order, so what is set free comes sorted.
         for &dependent in dependents.get(done).into_iter().flatten() {
             if let Some(count) = waiting.get_mut(dependent) {
                 *count -= 1;
                 if *count == 0 {
-                    queue.push_back(dependent);
+                    order.push(dependent);
                 }
             }
         }
     }
-    let name = |number: usize| ids.get(number).map(|id| (*id).clone());
-    if order.len() < ids.len() {
-        let path = find_cycle(&dependencies, &waiting);
-        let path = path.into_iter().filter_map(name).map(|id| id.to_string()).collect();
-        return Err(Error::Cycle { path });
+    if order.len() == dependencies.len() {
+        Ok(order)
+    } else {
+        Err(find_cycle(dependencies, &waiting))
     }
-    Ok(order.into_iter().filter_map(name).collect())
 }
 
 /// A ring among packages that still wait. Each of them waits for another one that waits, so
