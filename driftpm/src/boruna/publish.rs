@@ -59,7 +59,7 @@ pub fn publish(
     for made in [&package, &work] {
         fs::create_dir(made).map_err(Error::io("create package dir"))?;
     }
-    copy_sources(directory, &package)?;
+    let directories = copy_sources(directory, &package)?;
     let compiled = compile(&manifest, &package, &work, compiler)?;
     let staged = Folder::open(&package).map_err(Error::io("write package"))?;
     let integrity = ContentState::read(&staged, "", &manifest)?
@@ -71,7 +71,9 @@ pub fn publish(
     write(HASH_NAME, &integrity.to_string())?;
     let manifest = PackageManifest { integrity: Some(integrity.to_string()), ..manifest };
     write(MANIFEST_NAME, &manifest.to_pretty_json())?;
-    files::sync_directory(&package).map_err(Error::io("write package"))?;
+    for relative in directories.iter().map(String::as_str).chain([""]) {
+        files::sync_directory(&package.join(relative)).map_err(Error::io("write package"))?;
+    }
     appear(&package, &target, &id)?;
     Ok(Published { id, integrity, compiled })
 }
@@ -121,13 +123,16 @@ fn published_dependencies(
     Ok(found)
 }
 
-fn copy_sources(from: &Path, to: &Path) -> Result<(), Error> {
+/// Copies all of `src/` and makes `bytecode/`. Gives the directories made.
+fn copy_sources(from: &Path, to: &Path) -> Result<Vec<String>, Error> {
     let from = Folder::open(from).map_err(Error::io("read package"))?;
     let tree = source_tree::list(&from, "", SOURCE_DIRECTORY)?;
-    let made = std::iter::once(SOURCE_DIRECTORY)
-        .chain(tree.directories.iter().map(String::as_str))
-        .chain(std::iter::once(BYTECODE_DIRECTORY));
-    for relative in made {
+    let made: Vec<String> = [SOURCE_DIRECTORY, BYTECODE_DIRECTORY]
+        .map(str::to_string)
+        .into_iter()
+        .chain(tree.directories)
+        .collect();
+    for relative in &made {
         fs::create_dir(to.join(relative)).map_err(Error::io(format!("write {relative}")))?;
     }
     for file in tree.files {
@@ -140,7 +145,7 @@ fn copy_sources(from: &Path, to: &Path) -> Result<(), Error> {
         };
         copy().map_err(Error::io(format!("copy {file}")))?;
     }
-    Ok(())
+    Ok(made)
 }
 
 fn compile(
