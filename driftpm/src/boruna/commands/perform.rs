@@ -29,29 +29,29 @@ pub(super) fn perform(args: &Args, environment: &Environment, compat: bool) -> R
     match &args.command {
         Command::Init { dir, name } => {
             let name = project::init(dir, name.as_deref())?;
-            Ok(said(format!("initialized package: {name}\n"), json!({ "name": name })))
+            Ok(said(args, format!("initialized package: {name}\n"), || json!({ "name": name })))
         }
         Command::Add { name, version, dir } => {
             project::add(dir, name, version)?;
             let text = format!("added dependency: {name}@{version}\n");
-            Ok(said(text, json!({ "name": name, "version": version })))
+            Ok(said(args, text, || json!({ "name": name, "version": version })))
         }
         Command::Remove { name, dir } => {
             project::remove(dir, name)?;
-            Ok(said(format!("removed dependency: {name}\n"), json!({ "name": name })))
+            Ok(said(args, format!("removed dependency: {name}\n"), || json!({ "name": name })))
         }
         Command::Resolve { dir } => {
             let plan = resolve_project(dir, registry, &lockfile)?;
             let order = &plan.resolution.order;
             let mut text = format!("resolved {} packages:\n", order.len());
             order.iter().for_each(|id| text.push_str(&format!("  {id}\n")));
-            Ok(said(text, planned(&plan)))
+            Ok(said(args, text, || planned(&plan)))
         }
         Command::Install { dir, locked } => {
             let options = InstallOptions { locked: *locked, compat, lockfile };
             let plan = install(dir, registry, &options)?;
             let text = format!("installed {} packages\n", plan.resolution.order.len());
-            Ok(said(text, planned(&plan)))
+            Ok(said(args, text, || planned(&plan)))
         }
         Command::Publish { dir, compiler } => publish_package(dir, args, compiler, environment),
         Command::Verify { project } => {
@@ -61,15 +61,15 @@ pub(super) fn perform(args: &Args, environment: &Environment, compat: bool) -> R
             };
             let mut text = format!("verified {} packages:\n", ids.len());
             ids.iter().for_each(|id| text.push_str(&format!("  {id} OK\n")));
-            Ok(said(text, json!({ "packages": ids })))
+            Ok(said(args, text, || json!({ "packages": ids })))
         }
         Command::Tree { dir } => {
             let graph = load_graph(dir, registry)?;
             let mut text = graph.lines(FULL_TREE_LINES).join("\n");
             text.push('\n');
-            Ok(said(text, json!({ "root": graph.root, "packages": graph.packages })))
+            Ok(said(args, text, || json!({ "root": graph.root, "packages": graph.packages })))
         }
-        Command::Why { name, dir } => explain(&load_graph(dir, registry)?, name),
+        Command::Why { name, dir } => explain(args, &load_graph(dir, registry)?, name),
         Command::Gate { bundle, reviewer, dir } => {
             let verdict = gate(&GateRequest {
                 bundle,
@@ -86,14 +86,18 @@ pub(super) fn perform(args: &Args, environment: &Environment, compat: bool) -> R
             let ids: Vec<_> = bundled.packages.iter().map(PackageId::as_str).collect();
             let hash = format!("sha256:{}", bundled.package_hash);
             Ok(said(
+                args,
                 format!("bundled {} packages\n  package hash: {hash}\n", ids.len()),
-                json!({ "packages": ids, "package_hash": hash, "size": bundled.size }),
+                || json!({ "packages": ids, "package_hash": hash, "size": bundled.size }),
             ))
         }
     }
 }
 
-fn said(text: String, json: serde_json::Value) -> Done {
+/// A result in words, and as data if that is what will be printed: of thousands of packages
+/// the data nobody asked for takes a noticeable time.
+fn said(args: &Args, text: String, json: impl FnOnce() -> serde_json::Value) -> Done {
+    let json = if args.json { json() } else { serde_json::Value::Null };
     Done { text, json, ..Done::default() }
 }
 
@@ -144,7 +148,7 @@ fn load_graph(dir: &Path, registry: &Path) -> Result<Graph, Error> {
     Ok(Graph::load(&project.manifest, &registry))
 }
 
-fn explain(graph: &Graph, name: &str) -> Result<Done, Error> {
+fn explain(args: &Args, graph: &Graph, name: &str) -> Result<Done, Error> {
     let found = why::paths(graph, name, why::MOST_PATHS);
     if found.paths.is_empty() {
         let what = if PackageId::parse(name).is_some() { "package" } else { "package named" };
@@ -155,5 +159,5 @@ fn explain(graph: &Graph, name: &str) -> Result<Done, Error> {
     if found.more {
         text.push_str("… and more paths\n");
     }
-    Ok(said(text, json!({ "paths": found.paths, "more": found.more })))
+    Ok(said(args, text, || json!({ "paths": found.paths, "more": found.more })))
 }
