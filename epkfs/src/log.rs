@@ -1,33 +1,34 @@
-//! Where log lines go, one JSON object each: to `-o log=FILE`, else to standard error, which a
-//! daemon in the background doesn't have: its lines go to the system's log, syslog(3)'s socket.
+//! Where log lines go, one JSON object each. For programs: libraries leave this to them.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 
-use epkfs::daemon::Error;
-
-use crate::cli::Arguments;
-
-/// The system's log.
+/// The system's log, syslog(3)'s socket.
 const SOCKET: &str = "/dev/log";
 
 /// Facility "daemon", severity "error": 3 * 8 + 3.
 const PRIORITY: u8 = 27;
 
-/// Starts the log.
-pub(crate) fn start(arguments: &Arguments) -> Result<(), Error> {
+/// A place for log lines.
+#[derive(Debug)]
+pub enum Destination {
+    /// The end of a file.
+    File(File),
+    /// Standard error.
+    StandardError,
+    /// The system's log, for servers in the background, which have no standard error.
+    System,
+}
+
+/// Sends the log lines of this process to `destination` from now on.
+pub fn start(destination: Destination) {
     let log = tracing_subscriber::fmt().json().flatten_event(true).with_ansi(false);
-    if let Some(path) = &arguments.options.log {
-        let file = File::options().create(true).append(true).open(path);
-        let file = file.map_err(|source| Error::File { path: path.clone(), source })?;
-        log.with_writer(file).init();
-    } else if arguments.foreground {
-        log.with_writer(io::stderr).init();
-    } else {
-        log.with_writer(|| SystemLog).init();
+    match destination {
+        Destination::File(file) => log.with_writer(file).init(),
+        Destination::StandardError => log.with_writer(io::stderr).init(),
+        Destination::System => log.with_writer(|| SystemLog).init(),
     }
-    Ok(())
 }
 
 /// Sends each line to the system's log. Connects anew for each: they are few, and the log's

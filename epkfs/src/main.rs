@@ -1,19 +1,20 @@
 //! Mounts an EPK package: `epkfs IMAGE MOUNTPOINT`.
 
 mod cli;
-mod log;
+mod supervisor;
 
 use std::fs::File;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use epkfs::daemon::{self, Error, ErrorKind, Ready};
-use epkfs::notify;
+use epkfs::daemon::{self, Error, ErrorKind};
+use epkfs::log::{self, Destination};
 
 use crate::cli::{Arguments, Command};
+use crate::supervisor::Supervisor;
 
 fn main() -> ExitCode {
-    let arguments = match cli::parse(std::env::args_os().skip(1), SystemTime::now()) {
+    let arguments = match cli::parse(std::env::args_os(), SystemTime::now()) {
         Ok(Command::Mount(arguments)) => *arguments,
         Ok(Command::Print(text)) => {
             println!("{text}");
@@ -42,39 +43,33 @@ fn main() -> ExitCode {
 
 fn mount(mut arguments: Arguments) -> Result<(), Error> {
     arguments.options.search_path = std::env::var_os("PATH");
-    let ready_fd = match arguments.ready_fd {
-        Some(number) => {
-            Some(File::from(epkfs::inherited_descriptor(number).map_err(Error::Start)?))
-        }
-        None => None,
-    };
-    log::start(&arguments)?;
-    let tell = |outcome: Result<&Ready, &str>| {
-        if let Some(file) = &ready_fd {
-            warn("--ready-fd", notify::write_line(file, outcome));
-        }
-        if let (Ok(ready), Some(socket)) = (outcome, std::env::var_os("NOTIFY_SOCKET")) {
-            warn("NOTIFY_SOCKET", notify::systemd(&socket, ready.pid));
-        }
-    };
-    let Arguments { image, mountpoint, options, .. } = &arguments;
-    let mut told = false;
-    let result = if arguments.foreground {
-        daemon::run(image, mountpoint, options, |ready| {
+    log::start(destination(&arguments)?);
+    let Arguments { image, mountpoint, options, ready_fd, .. } = &arguments;
+    let supervisor = Supervisor { ready_fd: *ready_fd, socket: std::env::var_os("NOTIFY_SOCKET") };
+    supervisor.check().map_err(Error::Start)?;
+    if arguments.foreground {
+        let mut told = false;
+        let result = daemon::run(image, mountpoint, options, |ready| {
+            supervisor.tell(Ok(ready));
             told = true;
-            tell(Ok(ready));
-        })
+        });
+        if let (Err(error), false) = (&result, told) {
+            supervisor.tell(Err(error));
+        }
+        result
     } else {
-        daemon::start(image, mountpoint, options).map(|ready| tell(Ok(&ready)))
-    };
-    if let (Err(error), false) = (&result, told) {
-        tell(Err(&error.to_string()));
+        let result = daemon::start(image, mountpoint, options);
+        supervisor.tell(result.as_ref());
+        result.map(drop)
     }
-    result
 }
 
-fn warn(what: &str, result: std::io::Result<()>) {
-    if let Err(error) = result {
-        tracing::warn!(%error, "cannot tell {what}");
+/// A daemon in the background has no standard error.
+fn destination(arguments: &Arguments) -> Result<Destination, Error> {
+    if let Some(path) = &arguments.options.log {
+        let file = File::options().create(true).append(true).open(path);
+        let file = file.map_err(|source| Error::File { path: path.clone(), source })?;
+        return Ok(Destination::File(file));
     }
+    Ok(if arguments.foreground { Destination::StandardError } else { Destination::System })
 }
