@@ -162,7 +162,10 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
         self.counters.readlink.one();
         let target = self.node(ino).and_then(|node| match node.kind {
-            Kind::Link => self.package().link_target(node.id).map_err(|error| self.reader.damage().metadata(&error)),
+            Kind::Link => self
+                .package()
+                .link_target(node.id)
+                .map_err(|error| self.reader.damage().metadata(&error)),
             _ => Err(Errno::EINVAL),
         });
         match target {
@@ -275,7 +278,8 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
             })
             .map_err(|error| self.reader.damage().metadata(&error))
         });
-        match result.and(damage.map_or(Ok(()), |error| Err(self.reader.damage().metadata(&error)))) {
+        match result.and(damage.map_or(Ok(()), |error| Err(self.reader.damage().metadata(&error))))
+        {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(self.failed(errno)),
         }

@@ -61,11 +61,15 @@ impl<S: Source> Reader<S> {
         deliver: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, Errno> {
         WORKER.with_borrow_mut(|Worker { scratch, reply }| {
-            let file_size = self.package.node(id).map_err(|error| self.damage.metadata(&error))?.size;
+            let file_size =
+                self.package.node(id).map_err(|error| self.damage.metadata(&error))?.size;
             let end = offset.saturating_add(u64::from(size)).min(file_size);
             let expected =
                 usize::try_from(end.saturating_sub(offset)).map_err(|_| Errno::EINVAL)?;
-            let pieces = self.package.pieces(id, offset..end).map_err(|error| self.damage.metadata(&error))?;
+            let pieces = self
+                .package
+                .pieces(id, offset..end)
+                .map_err(|error| self.damage.metadata(&error))?;
             reply.clear();
             for piece in pieces {
                 let block;
