@@ -37,4 +37,5 @@ mod tree;
 mod validate;
 
 pub use error::{Error, Location, Reject, RejectCode};
-pub use package::{Format, OpenOptions, Package};
+pub use package::{OpenOptions, Package};
+pub use write::Format;

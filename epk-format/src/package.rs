@@ -16,24 +16,7 @@ use crate::time::Timestamp;
 use crate::validate;
 use crate::validate::inline::Inline;
 use crate::validate::toc::Entries;
-
-/// A version of the format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Format {
-    /// 1.0, which EXOS reads and writes.
-    V1,
-    /// 2.0.
-    V2,
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V1 => "1.0",
-            Self::V2 => "2.0",
-        })
-    }
-}
+use crate::write::Format;
 
 /// The number of a node. The root is 0; the others follow without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,9 +8,9 @@ use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
 use epk_format::digest::Sha256;
-use epk_format::time::{PackedTime, Timestamp};
+use epk_format::time::Timestamp;
 use epk_format::write::{
-    self, Compression, ContentId, Contents, Kind, Limit, Options, Plan, PlanEntry, Signer,
+    self, Compression, ContentId, Contents, Format, Kind, Limit, Options, Plan, PlanEntry, Signer,
     WriteError,
 };
 use support::{Decoded, Files, MANIFEST, noise};
@@ -50,10 +50,10 @@ fn sample() -> (Plan, Files) {
     let time = Timestamp { seconds: 1_709_251_198, nanoseconds: 0 };
     for entry in &mut entries {
         if entry.path == b"bin/app" {
-            entry.modified = PackedTime::from_timestamp(time).expect("a date");
+            entry.modified = Some(time);
         }
     }
-    (Plan::new(entries).expect("a good plan"), files)
+    (Plan::new(Format::V1, entries).expect("a good plan"), files)
 }
 
 #[test]
@@ -80,7 +80,8 @@ const GOLDEN_NONE: &str = "5d4d49bbfa8c56023f364a435919a5c74d3c4beb38d6bbb0e54e5
 fn writes_the_contracts_worked_example() {
     // `valid/03-one-byte.epk` of the vectors, §8 of the contract: all bytes but the stream.
     let mut files = Files::default();
-    let plan = Plan::new(vec![files.add("b", 0o644, b"x".to_vec())]).expect("a good plan");
+    let plan =
+        Plan::new(Format::V1, vec![files.add("b", 0o644, b"x".to_vec())]).expect("a good plan");
     let bytes = image(&plan, &files, &options(65_536, Compression::Zlib, 1));
     let decoded = Decoded::new(&bytes);
     assert_eq!(&bytes[..8], b"EPK1\0\0\x01\0");
@@ -98,7 +99,7 @@ fn writes_the_contracts_worked_example() {
 
 #[test]
 fn an_empty_package_is_header_head_of_toc_and_manifest() {
-    let plan = Plan::new(Vec::new()).expect("a good plan");
+    let plan = Plan::new(Format::V1, Vec::new()).expect("a good plan");
     let bytes = image(&plan, &Files::default(), &Options::default());
     assert_eq!(bytes.len(), 136 + MANIFEST.len());
     let decoded = Decoded::new(&bytes);
@@ -182,7 +183,8 @@ fn every_field_is_as_exos_packs_it() {
 #[test]
 fn auto_that_compresses_nothing_clears_the_flag() {
     let mut files = Files::default();
-    let plan = Plan::new(vec![files.add("n", 0o644, noise(100_000, 9))]).expect("a good plan");
+    let plan =
+        Plan::new(Format::V1, vec![files.add("n", 0o644, noise(100_000, 9))]).expect("a good plan");
     assert_eq!(Decoded::new(&image(&plan, &files, &Options::default())).flags, 0);
 }
 
@@ -196,7 +198,7 @@ fn the_number_of_threads_changes_nothing() {
         bytes.extend(b"words that repeat, ".iter().cycle().take(length / 2));
         entries.push(files.add(&format!("f{index}"), 0o644, bytes));
     }
-    let plan = Plan::new(entries).expect("a good plan");
+    let plan = Plan::new(Format::V1, entries).expect("a good plan");
     for chunk_size in [1000, 65_536] {
         let one = image(&plan, &files, &options(chunk_size, Compression::Auto, 1));
         for threads in [2, 3, 4, 16] {
@@ -214,7 +216,7 @@ fn the_order_of_the_plan_changes_nothing() {
     for turn in 0..entries.len() {
         entries.rotate_left(1);
         entries.swap(0, turn);
-        let plan = Plan::new(entries.clone()).expect("a good plan");
+        let plan = Plan::new(Format::V1, entries.clone()).expect("a good plan");
         assert!(image(&plan, &files, &Options::default()) == expected);
     }
 }
@@ -351,7 +353,8 @@ fn a_file_must_be_as_long_as_planned() {
         (3, 2, "`d/f` has 2 bytes, planned were 3"),
     ];
     for (planned, found, expected) in table {
-        let plan = Plan::new(vec![PlanEntry::file("d/f", 0o644, ContentId(0), planned)]);
+        let plan =
+            Plan::new(Format::V1, vec![PlanEntry::file("d/f", 0o644, ContentId(0), planned)]);
         let plan = plan.expect("a good plan");
         let contents = Changed(vec![1; found]);
         for chunk_size in [2, 65_536] {
@@ -377,7 +380,8 @@ fn storage_errors_name_the_path() {
             Err(std::io::Error::other("bad sector"))
         }
     }
-    let plan = Plan::new(vec![PlanEntry::file("f", 0, ContentId(0), 1)]).expect("a good plan");
+    let plan =
+        Plan::new(Format::V1, vec![PlanEntry::file("f", 0, ContentId(0), 1)]).expect("a good plan");
     for (opens, expected) in [(false, "cannot open `f`"), (true, "cannot read `f`")] {
         let mut out = Cursor::new(Vec::new());
         let options = Options::default();
@@ -419,7 +423,8 @@ fn an_output_with_bytes_is_refused() {
 #[test]
 fn limits_are_named_before_anything_is_written() {
     let gigabytes = |size: u64| {
-        Plan::new(vec![PlanEntry::file("f", 0o644, ContentId(0), size)]).expect("a good plan")
+        Plan::new(Format::V1, vec![PlanEntry::file("f", 0o644, ContentId(0), size)])
+            .expect("a good plan")
     };
     let table = [
         // 2^32 bytes that will not shrink.
@@ -510,7 +515,7 @@ fn a_package_over_four_gigabytes_is_refused_while_it_grows() {
     let count = (1usize << 32) / size;
     let entries = (0..count)
         .map(|index| PlanEntry::file(format!("f{index}"), 0o644, ContentId(index), size as u64));
-    let plan = Plan::new(entries.collect()).expect("a good plan");
+    let plan = Plan::new(Format::V1, entries.collect()).expect("a good plan");
     let options = Options { level: 0, ..options(8 << 20, Compression::Zlib, 2) };
     let mut out = Endless { position: 0, end: 0 };
     let contents = Same(vec![7; size]);
@@ -545,7 +550,8 @@ fn a_full_disk_is_an_output_error() {
         }
     }
     let mut files = Files::default();
-    let plan = Plan::new(vec![files.add("n", 0o644, noise(8 << 20, 3))]).expect("a good plan");
+    let plan =
+        Plan::new(Format::V1, vec![files.add("n", 0o644, noise(8 << 20, 3))]).expect("a good plan");
     let mut out = Full(Cursor::new(Vec::new()));
     let error = write::write(&plan, &files, MANIFEST, &Options::default(), None, &(), &mut out)
         .expect_err("refused");
@@ -560,7 +566,7 @@ fn kinds_without_content_open_nothing() {
             panic!("opened {path:?}");
         }
     }
-    let plan = Plan::new(vec![PlanEntry::folder("a"), PlanEntry::alias("b", "a")]);
+    let plan = Plan::new(Format::V1, vec![PlanEntry::folder("a"), PlanEntry::alias("b", "a")]);
     let plan = plan.expect("a good plan");
     assert!(plan.entries().iter().all(|e| !matches!(e.kind, Kind::File { .. })));
     let mut out = Cursor::new(Vec::new());

@@ -8,8 +8,8 @@ use std::io::Cursor;
 use std::num::NonZeroUsize;
 
 use epk_format::package::{Kind, NodeId, Scratch};
-use epk_format::time::PackedTime;
-use epk_format::write::{self, Compression, Options, Plan, PlanEntry};
+use epk_format::time::{PackedTime, Timestamp};
+use epk_format::write::{self, Compression, Format, Options, Plan, PlanEntry};
 use epk_format::{OpenOptions, Package};
 use proptest::prelude::*;
 use support::{Decoded, Files, MANIFEST, noise};
@@ -19,10 +19,10 @@ enum Node {
     File {
         bytes: Vec<u8>,
         permissions: u32,
-        modified: u64,
+        modified: Option<i64>,
     },
     Folder {
-        modified: u64,
+        modified: Option<i64>,
     },
     /// To the folder of this rank.
     Alias(usize),
@@ -40,11 +40,26 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
 
 fn node() -> impl Strategy<Value = Node> {
     prop_oneof![
-        5 => (content(), 0..0o1000u32, any::<u64>())
+        5 => (content(), 0..0o1000u32, any_time())
             .prop_map(|(bytes, permissions, modified)| Node::File { bytes, permissions, modified }),
-        2 => any::<u64>().prop_map(|modified| Node::Folder { modified }),
+        2 => any_time().prop_map(|modified| Node::Folder { modified }),
         1 => any::<usize>().prop_map(Node::Alias),
     ]
+}
+
+/// Years 1 to 9999, in milliseconds.
+fn any_time() -> impl Strategy<Value = Option<i64>> {
+    prop::option::of(-62_135_596_800_000..253_402_300_800_000i64)
+}
+
+fn time(milliseconds: i64) -> Timestamp {
+    let nanoseconds = milliseconds.rem_euclid(1000) * 1_000_000;
+    let nanoseconds = u32::try_from(nanoseconds).expect("below a second");
+    Timestamp { seconds: milliseconds.div_euclid(1000), nanoseconds }
+}
+
+fn packed(modified: Option<i64>) -> u64 {
+    modified.map_or(0, |at| PackedTime::from_timestamp(time(at)).expect("in range").0)
 }
 
 /// Few names, so that paths meet each other as prefixes.
@@ -80,15 +95,15 @@ proptest! {
         let mut files = Files::default();
         let entries = nodes.iter().map(|(path, node)| match node {
             Node::File { bytes, permissions, modified } => PlanEntry {
-                modified: PackedTime(*modified),
+                modified: modified.map(time),
                 ..files.add(path, *permissions, bytes.clone())
             },
             Node::Folder { modified } => {
-                PlanEntry { modified: PackedTime(*modified), ..PlanEntry::folder(path.as_str()) }
+                PlanEntry { modified: modified.map(time), ..PlanEntry::folder(path.as_str()) }
             }
             Node::Alias(rank) => PlanEntry::alias(path.as_str(), target(*rank)),
         });
-        let plan = Plan::new(entries.collect()).expect("a good plan");
+        let plan = Plan::new(Format::V1, entries.collect()).expect("a good plan");
         let image = |threads: usize| {
             let threads = NonZeroUsize::new(threads).expect("some");
             let options = Options { chunk_size, compression, level, threads };
@@ -116,11 +131,11 @@ proptest! {
                 Node::File { bytes, permissions, modified } => {
                     prop_assert_eq!(entry.node_type, 1);
                     prop_assert_eq!(entry.size, bytes.len() as u64);
-                    prop_assert_eq!((entry.permissions, entry.modified), (*permissions, *modified));
+                    prop_assert_eq!((entry.permissions, entry.modified), (*permissions, packed(*modified)));
                     prop_assert!(decoded.content(entry) == *bytes);
                 }
                 Node::Folder { modified } => {
-                    prop_assert_eq!((entry.node_type, entry.modified), (2, *modified));
+                    prop_assert_eq!((entry.node_type, entry.modified), (2, packed(*modified)));
                 }
                 Node::Alias(rank) => {
                     prop_assert_eq!((entry.node_type, &entry.target), (3, &target(*rank)));

@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use epk_format::time::PackedTime;
-use epk_format::write::{self, Compression, Options, Plan, PlanEntry, Signer};
+use epk_format::write::{self, Compression, Format, Options, Plan, PlanEntry, Signer};
 use support::{Decoded, Files};
 
 struct Verbatim(Vec<u8>);
@@ -68,10 +68,11 @@ fn rewrite(path: &std::path::Path) {
             2 => PlanEntry::folder(entry.path.as_str()),
             _ => PlanEntry::alias(entry.path.as_str(), entry.target.as_str()),
         };
-        planned.modified = PackedTime(entry.modified);
+        planned.modified = PackedTime(entry.modified).to_timestamp();
         planned
     });
-    let plan = Plan::new(entries.collect()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let plan =
+        Plan::new(Format::V1, entries.collect()).unwrap_or_else(|error| panic!("{name}: {error}"));
     let section = |(offset, size): (u64, u64)| &bytes[offset as usize..(offset + size) as usize];
     let signer = Verbatim(section(theirs.signature).to_vec());
     let signer: Option<&dyn Signer> = (theirs.signature.1 > 0).then_some(&signer);

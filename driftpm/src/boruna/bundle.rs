@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use epk_format::digest::Sha256;
-use epk_format::write::{self, ContentId, Contents, Options, Plan as ImagePlan, PlanEntry};
+use epk_format::write::{self, ContentId, Contents, Format, Options, Plan as ImagePlan, PlanEntry};
 use rayon::prelude::*;
 
 use super::error::{Error, Failure};
@@ -210,7 +210,8 @@ fn emit(tree: &Tree, manifest: &str, path: &Path) -> Result<write::Written, Erro
         })
         .chain(tree.folders.iter().map(|path| PlanEntry::folder(path.as_bytes())))
         .collect();
-    let plan = ImagePlan::new(entries).map_err(|error| Error::Bundle(error.to_string()))?;
+    let plan =
+        ImagePlan::new(Format::V1, entries).map_err(|error| Error::Bundle(error.to_string()))?;
     let threads = NonZeroUsize::new(rayon::current_num_threads()).unwrap_or(NonZeroUsize::MIN);
     let options = Options { threads, ..Options::default() };
     let failed = |reason| Error::Io { action: format!("write {}", path.display()), reason };

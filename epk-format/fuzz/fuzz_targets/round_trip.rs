@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use arbitrary::Arbitrary;
 use epk_format::package::Scratch;
 use epk_format::resolve::Resolved;
-use epk_format::write::{self, Compression, ContentId, Contents, Options, Plan, PlanEntry};
+use epk_format::write::{self, Compression, ContentId, Contents, Format, Options, Plan, PlanEntry};
 use epk_format::{Error, OpenOptions, Package};
 use libfuzzer_sys::fuzz_target;
 
@@ -48,7 +48,7 @@ fuzz_target!(|input: Input| {
         Kind::Folder => PlanEntry::folder(path.clone()),
         Kind::Alias(target) => PlanEntry::alias(path.clone(), target.clone()),
     });
-    let Ok(plan) = Plan::new(entries.collect()) else { return };
+    let Ok(plan) = Plan::new(Format::V1, entries.collect()) else { return };
     let options = |threads| Options {
         chunk_size: u32::from(input.chunk_size).max(1),
         compression: match input.compression % 3 {

@@ -4,7 +4,7 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use epk_format::signature::SigningKey;
-use epk_format::write::{self, ContentId, Contents, Options, Plan, PlanEntry};
+use epk_format::write::{self, ContentId, Contents, Format, Options, Plan, PlanEntry};
 
 const MANIFEST: &[u8] = b"name = \"n\"\nversion = \"1\"\narch = \"x86-64\"\nkernel_api = \"1.0\"\n\
     entry = \"/bin/app\"\n[commands]\ntool = \"/bin/tool\"\n";
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     let key = Key(SigningKey::from_seed(&[7; 32]));
     for (number, tree) in trees.into_iter().enumerate() {
-        let plan = Plan::new(tree)?;
+        let plan = Plan::new(Format::V1, tree)?;
         for (kind, signer) in [("plain", None), ("signed", Some(&key as &dyn write::Signer))] {
             let options = Options { chunk_size: 64, ..Options::default() };
             let mut image = Cursor::new(Vec::new());

@@ -191,7 +191,10 @@ impl<'p, S: Source> View<'p, S> {
             return Err(bad(format!("name of {length} bytes, 1 to 255 are allowed")));
         }
         let name = self.string(row.name.get(), length)?;
-        if name.iter().any(|byte| matches!(byte, 0 | b'/')) || matches!(&*name, b"." | b"..") {
+        if name.iter().any(|byte| matches!(byte, 0 | b'/'))
+            || matches!(&*name, b"." | b"..")
+            || std::str::from_utf8(&name).is_err()
+        {
             return Err(bad(format!("`{}` cannot be a name", path::display(&name))));
         }
         if !(KIND_FILE..=KIND_ALIAS).contains(&row.kind.get()) {

@@ -7,8 +7,8 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 use super::range_in_file;
 use crate::error::{Error, Location, Reject, RejectCode};
 use crate::layout::header::{Flags, Header, MAGIC, SIZE, VERSION_1_0, VERSION_2_0};
-use crate::package::Format;
 use crate::source::Source;
+use crate::write::Format;
 
 /// Where the sections lie. Each range is known to lie in the file.
 #[derive(Debug)]

@@ -16,10 +16,11 @@ use std::ops::Range;
 use crate::error::{Error, Location, Reject, RejectCode};
 use crate::limits;
 use crate::metadata;
-use crate::package::{Common, Format, OpenOptions, Sections, View};
+use crate::package::{Common, OpenOptions, Sections, View};
 use crate::parsed::Parsed;
 use crate::source::Source;
 use crate::tree::Tree;
+use crate::write::Format;
 
 /// Opens `source` under all the rules. Reads it once as a whole when the hash is asked for,
 /// else only the sections.

@@ -4,8 +4,8 @@ use std::io::{self, Read};
 use std::slice;
 
 use super::Contents;
+use super::entry::{ContentId, Kind, PlanEntry};
 use super::error::{WriteError, shown};
-use super::plan::{ContentId, Kind, PlanEntry};
 use crate::digest::{Hasher, Sha256};
 
 /// A chunk's place.
@@ -22,7 +22,8 @@ pub(super) struct Chunks<'a> {
     file: Option<File<'a>>,
 }
 
-struct File<'a> {
+/// A file being read.
+pub(super) struct File<'a> {
     path: &'a [u8],
     reader: Box<dyn Read + Send + 'a>,
     size: u64,
@@ -66,7 +67,8 @@ impl<'a> Chunks<'a> {
     fn open_next(&mut self) -> Result<Option<File<'a>>, WriteError> {
         while let Some(entry) = self.entries.next() {
             let Kind::File { content, size } = entry.kind else { continue };
-            let mut file = self.open(&entry.path, content, size)?;
+            let mut file = File::open(self.contents, &entry.path, content, size)?;
+            file.hasher = (size > self.chunk_size).then(Hasher::new);
             if size > 0 {
                 return Ok(Some(file));
             }
@@ -74,20 +76,29 @@ impl<'a> Chunks<'a> {
         }
         Ok(None)
     }
-
-    fn open(&self, path: &'a [u8], id: ContentId, size: u64) -> Result<File<'a>, WriteError> {
-        let reader = self
-            .contents
-            .open(id, path)
-            .map_err(|source| WriteError::Open { path: shown(path), source })?;
-        let hasher = (size > self.chunk_size).then(Hasher::new);
-        Ok(File { path, reader, size, left: size, hasher })
-    }
 }
 
-impl File<'_> {
+impl<'a> File<'a> {
+    /// Opens a file of `size` bytes. Nobody hashes it.
+    pub(super) fn open(
+        contents: &'a dyn Contents,
+        path: &'a [u8],
+        id: ContentId,
+        size: u64,
+    ) -> Result<Self, WriteError> {
+        let reader = contents
+            .open(id, path)
+            .map_err(|source| WriteError::Open { path: shown(path), source })?;
+        Ok(File { path, reader, size, left: size, hasher: None })
+    }
+
+    /// Bytes that are still to be read.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Appends the next `chunk_size` bytes, or what is left, to `buffer`.
-    fn read(&mut self, chunk_size: u64, buffer: &mut Vec<u8>) -> Result<(), WriteError> {
+    pub(super) fn read(&mut self, chunk_size: u64, buffer: &mut Vec<u8>) -> Result<(), WriteError> {
         let wanted = self.left.min(chunk_size);
         let read = (&mut self.reader)
             .take(wanted)
@@ -102,7 +113,7 @@ impl File<'_> {
     }
 
     /// The file must end here. Reading on also lets the reader check what it knows.
-    fn expect_end(&mut self) -> Result<(), WriteError> {
+    pub(super) fn expect_end(&mut self) -> Result<(), WriteError> {
         let mut probe = [0];
         loop {
             match self.reader.read(&mut probe) {

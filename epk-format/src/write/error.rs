@@ -5,7 +5,8 @@ use std::io;
 
 use thiserror::Error;
 
-use super::{MAX_CHUNK_SIZE, MAX_LEVEL, MIN_CHUNK_SIZE};
+use super::MAX_LEVEL;
+use super::format::Format;
 
 /// What a limit of the format counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,16 @@ pub enum Limit {
     ManifestEnd,
     /// Where the signature ends.
     SignatureEnd,
+    /// Entries of folders (format 2.0).
+    Entries,
+    /// Rows of the chunk table (format 2.0).
+    Chunks,
+    /// Rows of the block table (format 2.0).
+    Blocks,
+    /// Extended attributes (format 2.0).
+    Xattrs,
+    /// Bytes of names, link targets and attributes (format 2.0).
+    Strings,
 }
 
 impl fmt::Display for Limit {
@@ -40,6 +51,11 @@ impl fmt::Display for Limit {
             Self::DataEnd => "end of the data",
             Self::ManifestEnd => "end of the manifest",
             Self::SignatureEnd => "end of the signature",
+            Self::Entries => "number of entries",
+            Self::Chunks => "number of chunks",
+            Self::Blocks => "number of blocks",
+            Self::Xattrs => "number of extended attributes",
+            Self::Strings => "string area",
         })
     }
 }
@@ -49,8 +65,10 @@ impl fmt::Display for Limit {
 #[non_exhaustive]
 pub enum WriteError {
     /// A chunk size out of range.
-    #[error("chunk size {found} is outside {MIN_CHUNK_SIZE} to {MAX_CHUNK_SIZE} bytes")]
+    #[error("chunk size {found}, format {format} allows {}", ChunkSizes(*.format))]
     ChunkSize {
+        /// The format.
+        format: Format,
         /// The chunk size asked for.
         found: u32,
     },
@@ -60,7 +78,7 @@ pub enum WriteError {
         /// The level asked for.
         found: u32,
     },
-    /// The package would be larger than format 1.0 can say or readers are willing to hold
+    /// The package would be larger than its format can say or readers are willing to hold
     /// ([`crate::limits`]).
     #[error("the package's {what} would be {found}, at most {allowed} is allowed")]
     Limit {
@@ -118,7 +136,10 @@ pub enum WriteError {
         /// What the output said.
         source: io::Error,
     },
-    /// The output held bytes already.
+    /// The temporary output can't be read, written or sought.
+    #[error("cannot use the temporary file of the package")]
+    Spool(#[source] io::Error),
+    /// The output or the temporary one held bytes already.
     #[error("the output is not empty: it has {found} bytes")]
     OutputNotEmpty {
         /// Bytes it has.
@@ -138,6 +159,16 @@ pub enum WriteError {
         /// The sizes it gave.
         sizes: Vec<u64>,
     },
+}
+
+struct ChunkSizes(Format);
+
+impl fmt::Display for ChunkSizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes = self.0.chunk_sizes();
+        let what = if self.0 == Format::V1 { "" } else { "the powers of two from " };
+        write!(f, "{what}{} to {} bytes", sizes.start(), sizes.end())
+    }
 }
 
 struct FoundLength(u64, bool);

@@ -7,19 +7,21 @@
 //!
 //! The work is done in rooms that know little of each other:
 //!
-//! - `plan`: what entries may look like, and their order;
-//! - `chunks`: cuts file contents into chunks, in path order (one thread);
+//! - `format`, `entry`, `plan`: what a version of the format can hold, what entries may look like,
+//!   and their order;
+//! - `chunks`: reads file contents in chunks (one thread);
 //! - `pipeline`: hashes and compresses chunks on many threads and hands them on in order;
 //! - `compress`: the codec, one chunk at a time;
-//! - `emit`: where things lie in format 1.0, and the hash over them.
+//! - `emit`: where things lie in each format, and the hash over them.
 //!
 //! Memory is bounded by the number of entries and blocks (rows of the tables, which come first in
-//! the file and are known last) plus a fixed number of chunks in flight. No file is held.
+//! the file and are known last) plus a fixed number of chunks in flight. No file is held. In
+//! format 2.0 the data comes last and is known first: [`Job::write`] takes a temporary output that
+//! holds it meanwhile.
 //!
 //! ```
 //! use std::io::{Cursor, Read};
-//! use epk_format::write::{self, ContentId, Contents, Kind, Options, Plan, PlanEntry};
-//! use epk_format::time::PackedTime;
+//! use epk_format::write::{self, ContentId, Contents, Format, Options, Plan, PlanEntry};
 //!
 //! struct Texts(Vec<&'static [u8]>);
 //! impl Contents for Texts {
@@ -28,7 +30,7 @@
 //!     }
 //! }
 //!
-//! let plan = Plan::new(vec![
+//! let plan = Plan::new(Format::V2, vec![
 //!     PlanEntry::folder("bin"),
 //!     PlanEntry::file("bin/app", 0o755, ContentId(0), 2),
 //! ])?;
@@ -50,35 +52,38 @@
 mod chunks;
 mod compress;
 mod emit;
+mod entry;
 mod error;
+mod format;
 mod pipeline;
 mod plan;
+mod plan_error;
 
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Cursor, Read, Seek, Write};
 use std::num::NonZeroUsize;
 
 pub use self::compress::Compression;
+pub use self::entry::{ContentId, Kind, PlanEntry, Xattr};
 pub use self::error::{Limit, WriteError};
-pub use self::plan::{
-    AliasProblem, ContentId, Kind, PathProblem, Plan, PlanEntry, PlanError, check_path,
+pub use self::format::Format;
+pub use self::plan::{Plan, check_path};
+pub use self::plan_error::{
+    AliasProblem, LinkProblem, PathProblem, PlanError, Unheld, XattrProblem,
 };
 use crate::digest::Sha256;
-use crate::{limits, signature};
+use crate::signature;
 
-/// Smallest chunk size in bytes.
-pub const MIN_CHUNK_SIZE: u32 = 1;
-/// Largest chunk size in bytes. Format 1.0 has no limit of its own; a reader must hold one chunk.
-pub const MAX_CHUNK_SIZE: u32 = limits::BLOCK_BYTES;
 /// Chunk size unless told otherwise, in bytes.
 pub const DEFAULT_CHUNK_SIZE: u32 = 64 << 10;
 /// The strongest compression level.
 pub const MAX_LEVEL: u32 = 9;
 /// The compression level unless told otherwise.
 pub const DEFAULT_LEVEL: u32 = 6;
+
 /// How an image is written. The bytes depend on everything here but `threads`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes of content a block holds, [`MIN_CHUNK_SIZE`] to [`MAX_CHUNK_SIZE`].
+    /// Bytes of content a block holds, one of [`Format::chunk_sizes`].
     pub chunk_size: u32,
     /// Which blocks are compressed.
     pub compression: Compression,
@@ -101,8 +106,10 @@ impl Default for Options {
 
 /// Gives the content of the plan's files.
 ///
-/// Files are opened one after another in path order, on one thread that isn't the caller's, and
-/// each is read to its end: a reader may check there that nothing changed meanwhile, and fail.
+/// Files are opened one after another on one thread that isn't the caller's, and each is read to
+/// its end: a reader may check there that nothing changed meanwhile, and fail. Format 1.0 takes
+/// them in path order; 2.0 in the order of the data, the large ones that may be alike twice, and a
+/// file of several names by its first.
 pub trait Contents: Sync {
     /// Opens the content of the file that the plan has at `path`.
     ///
@@ -135,10 +142,11 @@ pub trait Signer {
 
 /// Told how far the writing is, on the calling thread. `()` listens to nothing.
 pub trait Progress {
-    /// `bytes` more bytes of content have been written as blocks.
+    /// `bytes` more bytes of content are in the package.
     fn content(&self, bytes: u64);
 
-    /// `bytes` more bytes of the image have been hashed; begins when all content is written.
+    /// `bytes` more bytes of the image have been hashed; begins when all content is written, and
+    /// only in format 1.0.
     fn hashed(&self, bytes: u64) {
         let _ = bytes;
     }
@@ -163,21 +171,88 @@ pub struct Written {
     pub blocks: u64,
     /// Blocks that are compressed.
     pub compressed_blocks: u64,
-    /// Bytes of content before compression.
+    /// Bytes of content of all files before compression. In format 2.0 a file of several names
+    /// counts once.
     pub plain_bytes: u64,
     /// Bytes of content as stored.
     pub stored_bytes: u64,
+    /// Files with the content of another one, not counting names of the same file (format 2.0).
+    pub shared_files: u64,
+    /// Bytes of content that are stored nowhere of their own: they are zeros, or those of another
+    /// file or chunk (format 2.0).
+    pub shared_bytes: u64,
+    /// Where the signature blob lies in the image, 0 when there is none.
+    pub signature_offset: u64,
     /// Bytes of the signature blob, 0 when there is none.
     pub signature_size: u64,
 }
 
-/// Writes a package in format 1.0, laid out as EXOS's packer does it.
-///
-/// `output` must be empty. After an error its content is undefined and is best thrown away.
+/// A package to write, and who takes part.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// Its entries.
+    pub plan: &'a Plan,
+    /// The content of its files.
+    pub contents: &'a dyn Contents,
+    /// The text of its manifest.
+    pub manifest: &'a [u8],
+    /// How it is written.
+    pub options: &'a Options,
+    /// Paths of files whose data shall come first, in this order (format 2.0 only): what an
+    /// application reads when it starts. Paths of nothing are ignored.
+    pub profile: &'a [Vec<u8>],
+    /// Who signs it.
+    pub signer: Option<&'a dyn Signer>,
+    /// Who is told how far it is.
+    pub progress: &'a dyn Progress,
+}
+
+impl<'a> Job<'a> {
+    /// A package without profile and signature, of whose progress nobody is told.
+    #[must_use]
+    pub fn new(
+        plan: &'a Plan,
+        contents: &'a dyn Contents,
+        manifest: &'a [u8],
+        options: &'a Options,
+    ) -> Self {
+        Self { plan, contents, manifest, options, profile: &[], signer: None, progress: &() }
+    }
+
+    /// Writes the package in the format of its plan: 1.0 laid out as EXOS's packer does it.
+    ///
+    /// `output` and `spool` must be empty. After an error their content is undefined and is best
+    /// thrown away. `spool` holds the data of a 2.0 package until the rest is known; it is of no
+    /// use afterwards, and 1.0 doesn't touch it. When both are [`std::fs::File`], the kernel
+    /// copies from one to the other.
+    ///
+    /// # Errors
+    /// [`WriteError`]: options out of range, contents that can't be read or differ from the plan,
+    /// a limit of the format, the signer, the outputs.
+    pub fn write<W, S>(&self, output: &mut W, spool: &mut S) -> Result<Written, WriteError>
+    where
+        W: Read + Write + Seek,
+        S: Read + Write + Seek,
+    {
+        let (format, options) = (self.plan.format(), self.options);
+        if !format.allows_chunk_size(options.chunk_size) {
+            return Err(WriteError::ChunkSize { format, found: options.chunk_size });
+        }
+        if options.level > MAX_LEVEL {
+            return Err(WriteError::Level { found: options.level });
+        }
+        match format {
+            Format::V1 => emit::v1::Image::new(self)?.write(output),
+            Format::V2 => emit::v2::write(self, output, spool),
+        }
+    }
+}
+
+/// Writes a package with its stored data in memory meanwhile, if it has format 2.0: for small
+/// ones. [`Job::write`] needs no such memory.
 ///
 /// # Errors
-/// [`WriteError`]: options out of range, contents that can't be read or differ from the plan, a
-/// limit of the format, the signer, the output.
+/// Those of [`Job::write`].
 pub fn write<W: Read + Write + Seek>(
     plan: &Plan,
     contents: &dyn Contents,
@@ -187,16 +262,6 @@ pub fn write<W: Read + Write + Seek>(
     progress: &dyn Progress,
     output: &mut W,
 ) -> Result<Written, WriteError> {
-    check_options(options)?;
-    emit::Image::new(plan, manifest, options)?.write(contents, signer, progress, output)
-}
-
-fn check_options(options: &Options) -> Result<(), WriteError> {
-    if !(MIN_CHUNK_SIZE..=MAX_CHUNK_SIZE).contains(&options.chunk_size) {
-        return Err(WriteError::ChunkSize { found: options.chunk_size });
-    }
-    if options.level > MAX_LEVEL {
-        return Err(WriteError::Level { found: options.level });
-    }
-    Ok(())
+    let job = Job { signer, progress, ..Job::new(plan, contents, manifest, options) };
+    job.write(output, &mut Cursor::new(Vec::new()))
 }

@@ -32,6 +32,16 @@ pub(super) struct Setup {
     pub(super) threads: NonZeroUsize,
     /// Bytes of the largest chunk.
     pub(super) chunk_size: usize,
+    pub(super) hashed: Hashed,
+}
+
+/// What a block's hash is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hashed {
+    /// The bytes before compression.
+    Plain,
+    /// The bytes that are stored.
+    Stored,
 }
 
 impl Setup {
@@ -52,14 +62,24 @@ pub(super) struct Block<'a, T> {
     pub(super) plain_size: usize,
     /// The bytes to store.
     pub(super) stored: &'a [u8],
-    /// SHA-256 of the bytes before compression.
-    pub(super) plain_hash: Sha256,
+    /// SHA-256 of the bytes that [`Setup::hashed`] says.
+    pub(super) hash: Sha256,
 }
 
 #[derive(Default)]
 struct Slot {
     plain: Vec<u8>,
     packed: Vec<u8>,
+}
+
+impl Slot {
+    /// The bytes to store, of which compression made `size`.
+    fn stored(&self, method: Method, size: usize) -> &[u8] {
+        match method {
+            Method::None => self.plain.as_slice(),
+            Method::Zlib => self.packed.get(..size).unwrap_or_default(),
+        }
+    }
 }
 
 struct Job<T> {
@@ -151,7 +171,10 @@ fn work<T>(setup: &Setup, jobs: &Mutex<Receiver<Job<T>>>, done: &Sender<Message<
         let number = job.number;
         let result =
             encoder.encode(&job.slot.plain, &mut job.slot.packed).map(|(method, stored)| {
-                let hash = Sha256::of(&job.slot.plain);
+                let hash = match setup.hashed {
+                    Hashed::Plain => Sha256::of(&job.slot.plain),
+                    Hashed::Stored => Sha256::of(job.slot.stored(method, stored)),
+                };
                 Done { job, method, stored, hash }
             });
         if done.send(Message::Done(number, result)).is_err() {
@@ -187,12 +210,8 @@ fn collect<T>(
         };
         while let Some(result) = waiting.remove(&next) {
             let Done { job: Job { slot, tag, .. }, method, stored, hash } = result?;
-            let bytes = match method {
-                Method::None => slot.plain.as_slice(),
-                Method::Zlib => slot.packed.get(..stored).unwrap_or_default(),
-            };
-            let plain_size = slot.plain.len();
-            consume(Block { tag, method, plain_size, stored: bytes, plain_hash: hash })?;
+            let stored = slot.stored(method, stored);
+            consume(Block { tag, method, plain_size: slot.plain.len(), stored, hash })?;
             // The producer is gone when everything is read.
             let _ = free.send(slot);
             next += 1;
@@ -213,6 +232,7 @@ mod tests {
             level: 1,
             threads: NonZeroUsize::new(threads).expect("some"),
             chunk_size: 64 << 10,
+            hashed: Hashed::Plain,
         }
     }
 

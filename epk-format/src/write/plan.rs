@@ -1,216 +1,70 @@
-//! What goes into an image: entries, the rules for their paths, and their order.
+//! What goes into an image: entries, the rules for them, and their order.
 //!
 //! Nothing here knows how an entry is stored.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::{BTreeSet, HashMap};
 
-use thiserror::Error;
-
+use super::entry::{ContentId, Kind, PlanEntry};
 use super::error::shown;
+use super::format::{Format, LINK_BYTES, XATTR_NAME_BYTES, XATTR_VALUE_BYTES, XATTRS};
+use super::plan_error::{AliasProblem, LinkProblem, PathProblem, PlanError, Unheld, XattrProblem};
 use crate::error::RejectCode;
-use crate::limits;
-use crate::path;
 use crate::time::PackedTime;
+use crate::{limits, path};
 
-/// The caller's name for a file's content, handed back to [`super::Contents::open`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContentId(pub usize);
-
-/// What an entry is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file.
-    File {
-        /// Where its bytes come from.
-        content: ContentId,
-        /// Number of bytes.
-        size: u64,
-    },
-    /// A folder.
-    Folder,
-    /// A second name of a folder.
-    Alias {
-        /// The folder's path, from the package's root; leading slashes are ignored.
-        target: Vec<u8>,
-    },
-}
-
-/// One entry of a package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlanEntry {
-    /// Path from the package's root, components separated by `/`, without a leading slash.
-    pub path: Vec<u8>,
-    /// What it is.
-    pub kind: Kind,
-    /// Permission bits, at most 0777. Format 1.0 stores 0777 for every folder.
-    pub permissions: u32,
-    /// Time of the last change.
-    pub modified: PackedTime,
-}
-
-impl PlanEntry {
-    /// A file of `size` bytes without a time.
-    #[must_use]
-    pub fn file(path: impl Into<Vec<u8>>, permissions: u32, content: ContentId, size: u64) -> Self {
-        let kind = Kind::File { content, size };
-        Self { path: path.into(), kind, permissions, modified: PackedTime::NONE }
-    }
-
-    /// A folder without a time.
-    #[must_use]
-    pub fn folder(path: impl Into<Vec<u8>>) -> Self {
-        let path = path.into();
-        Self { path, kind: Kind::Folder, permissions: 0o777, modified: PackedTime::NONE }
-    }
-
-    /// A folder alias without a time.
-    #[must_use]
-    pub fn alias(path: impl Into<Vec<u8>>, target: impl Into<Vec<u8>>) -> Self {
-        let kind = Kind::Alias { target: target.into() };
-        Self { path: path.into(), kind, permissions: 0o777, modified: PackedTime::NONE }
-    }
-}
-
-/// Why a path can't be packed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PathProblem {
-    /// Readers would refuse it.
-    Rejected {
-        /// The code that they would give.
-        code: RejectCode,
-        /// What was found.
-        detail: String,
-    },
-    /// It has a backslash, which EXOS's packer takes for a slash: two packers would make two
-    /// trees of one.
-    Backslash,
-}
-
-impl fmt::Display for PathProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rejected { detail, .. } => f.write_str(detail),
-            Self::Backslash => f.write_str("path with a backslash"),
-        }
-    }
-}
-
-/// What is wrong with an alias.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AliasProblem {
-    /// No target bytes.
-    Empty,
-    /// More than [`limits::PATH_BYTES`] bytes.
-    TooLong,
-    /// A NUL byte in the target.
-    Nul,
-    /// The target is no UTF-8.
-    NotUtf8,
-    /// Nothing is at the target; aliases inside a target path are not followed.
-    Missing,
-    /// The target is a file.
-    File,
-    /// More than [`limits::ALIAS_CHAIN`] aliases follow each other, or they form a ring.
-    Chain,
-}
-
-impl fmt::Display for AliasProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("is empty"),
-            Self::TooLong => write!(f, "is longer than {} bytes", limits::PATH_BYTES),
-            Self::Nul => f.write_str("has a NUL byte"),
-            Self::NotUtf8 => f.write_str("is not UTF-8"),
-            Self::Missing => f.write_str("is not in the package"),
-            Self::File => f.write_str("is a file, not a folder"),
-            Self::Chain => {
-                write!(f, "is reached through more than {} aliases", limits::ALIAS_CHAIN)
-            }
-        }
-    }
-}
-
-/// Why entries make no package.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// A path that can't be packed.
-    #[error("{problem}: `{path}`")]
-    Path {
-        /// The path, escaped where it is no text.
-        path: String,
-        /// What is wrong with it.
-        problem: PathProblem,
-    },
-    /// Two entries have one path.
-    #[error("path `{path}` appears twice")]
-    Duplicate {
-        /// The path.
-        path: String,
-    },
-    /// An entry lies below something that isn't a folder.
-    #[error("`{path}` lies below `{parent}`, which is not a folder")]
-    Parent {
-        /// The entry's path.
-        path: String,
-        /// The file or alias above it.
-        parent: String,
-    },
-    /// Permission bits that no entry may have.
-    #[error("`{path}` has permissions {found:o}, at most 777 can be stored")]
-    Permissions {
-        /// The entry's path.
-        path: String,
-        /// Its permission bits.
-        found: u32,
-    },
-    /// An alias that leads nowhere.
-    #[error("the target `{target}` of the alias `{path}` {problem}")]
-    Alias {
-        /// The alias's path.
-        path: String,
-        /// Its target.
-        target: String,
-        /// What is wrong.
-        problem: AliasProblem,
-    },
-}
-
-/// Checks one path by the rules of [`path::components`], and for backslashes.
+/// Checks one path by the rules of [`path::components`], with the format's limit on its length,
+/// and in format 1.0 for backslashes.
 ///
 /// # Errors
 /// The first rule broken.
-pub fn check_path(path: &[u8]) -> Result<(), PathProblem> {
-    match path::components(path) {
-        Err((code, detail)) => Err(PathProblem::Rejected { code, detail }),
-        Ok(_) if path.contains(&b'\\') => Err(PathProblem::Backslash),
-        Ok(_) => Ok(()),
+pub fn check_path(format: Format, path: &[u8]) -> Result<(), PathProblem> {
+    let rejected = |(code, detail)| PathProblem::Rejected { code, detail };
+    if format == Format::V1 {
+        let _ = path::components(path).map_err(rejected)?;
+        return if path.contains(&b'\\') { Err(PathProblem::Backslash) } else { Ok(()) };
     }
+    let allowed = format.path_bytes();
+    if path.len() > allowed {
+        let detail = format!("path of {} bytes, at most {allowed} are allowed", path.len());
+        return Err(rejected((RejectCode::PathTooLong, detail)));
+    }
+    // The limit on whole paths there is that of 1.0; a component is far below it.
+    let long = |name: &&[u8]| name.len() > limits::COMPONENT_BYTES;
+    if let Some(name) = path::split(path).find(long) {
+        let (found, allowed) = (name.len(), limits::COMPONENT_BYTES);
+        let detail = format!("path component of {found} bytes, at most {allowed} are allowed");
+        return Err(rejected((RejectCode::PathTooLong, detail)));
+    }
+    for name in path::split(path) {
+        let _ = path::components(name).map_err(rejected)?;
+    }
+    Ok(())
 }
 
 /// Entries that make a package: checked, and sorted by the bytes of their paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Plan {
+    format: Format,
     entries: Vec<PlanEntry>,
 }
 
 impl Plan {
-    /// Sorts and checks `entries`. Folders above an entry need no entry of their own.
+    /// Sorts and checks `entries` for a package of this format. Folders above an entry need no entry of their own.
     ///
     /// # Errors
     /// The first entry, in path order, that breaks a rule.
-    pub fn new(mut entries: Vec<PlanEntry>) -> Result<Self, PlanError> {
+    pub fn new(format: Format, mut entries: Vec<PlanEntry>) -> Result<Self, PlanError> {
         // The whole path is compared, not component by component: `a-b` lies before `a/b`.
         entries.sort_unstable_by(|left, right| left.path.cmp(&right.path));
-        let plan = Self { entries };
+        for entry in &mut entries {
+            entry.xattrs.sort_unstable();
+        }
+        let plan = Self { format, entries };
         let mut previous: Option<&PlanEntry> = None;
         for entry in &plan.entries {
-            check_entry(entry)?;
+            check_entry(format, entry)?;
             if previous.is_some_and(|previous| previous.path == entry.path) {
                 return Err(PlanError::Duplicate { path: shown(&entry.path) });
             }
@@ -218,7 +72,16 @@ impl Plan {
             previous = Some(entry);
         }
         plan.check_aliases()?;
+        if format >= Format::V2 {
+            plan.check_links()?;
+        }
         Ok(plan)
+    }
+
+    /// The format that the entries were checked for.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// The entries, sorted by the bytes of their paths.
@@ -265,22 +128,41 @@ impl Plan {
         Ok(())
     }
 
-    /// Follows an alias target as EXOS does: from the root, `..` clamped there, aliases inside
-    /// the path not expanded, an alias at its end followed.
-    fn resolve(&self, target: &[u8]) -> Result<(), AliasProblem> {
+    /// Names of one file must agree on what it is.
+    fn check_links(&self) -> Result<(), PlanError> {
+        let mut first: HashMap<ContentId, &PlanEntry> = HashMap::new();
+        for entry in &self.entries {
+            let Kind::File { content, .. } = entry.kind else { continue };
+            let other = *first.entry(content).or_insert(entry);
+            let alike = other.kind == entry.kind
+                && other.permissions == entry.permissions
+                && other.modified == entry.modified
+                && other.xattrs == entry.xattrs;
+            if !alike {
+                let (other, path) = (shown(&other.path), shown(&entry.path));
+                return Err(PlanError::Unlike { other, path });
+            }
+        }
+        Ok(())
+    }
+
+    /// The path of the folder that an alias target leads to. Follows it as EXOS does: from the
+    /// root, `..` clamped there, aliases inside the path not expanded, an alias at its end
+    /// followed.
+    pub(super) fn resolve(&self, target: &[u8]) -> Result<Vec<u8>, AliasProblem> {
         let mut target = target;
         // The alias that is being checked is the first of the chain.
         for _ in 0..limits::ALIAS_CHAIN {
-            check_target(target)?;
+            check_target(self.format, target)?;
             let path = normalised(target);
             if path.is_empty() {
-                return Ok(());
+                return Ok(path);
             }
             match self.get(&path).map(|entry| &entry.kind) {
-                Some(Kind::Folder) => return Ok(()),
-                Some(Kind::File { .. }) => return Err(AliasProblem::File),
+                Some(Kind::Folder) => return Ok(path),
+                Some(Kind::File { .. } | Kind::Symlink { .. }) => return Err(AliasProblem::File),
                 Some(Kind::Alias { target: next }) => target = next,
-                None if self.is_implicit_folder(&path) => return Ok(()),
+                None if self.is_implicit_folder(&path) => return Ok(path),
                 None => return Err(AliasProblem::Missing),
             }
         }
@@ -314,20 +196,75 @@ fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     slashes.filter_map(|(at, _)| path.get(..at))
 }
 
-fn check_entry(entry: &PlanEntry) -> Result<(), PlanError> {
-    check_path(&entry.path)
-        .map_err(|problem| PlanError::Path { path: shown(&entry.path), problem })?;
+fn check_entry(format: Format, entry: &PlanEntry) -> Result<(), PlanError> {
+    let path = || shown(&entry.path);
+    let root = format >= Format::V2 && entry.path.is_empty() && entry.kind == Kind::Folder;
+    if !root {
+        check_path(format, &entry.path)
+            .map_err(|problem| PlanError::Path { path: path(), problem })?;
+    }
     if entry.permissions > 0o777 {
-        let path = shown(&entry.path);
-        return Err(PlanError::Permissions { path, found: entry.permissions });
+        return Err(PlanError::Permissions { path: path(), found: entry.permissions });
+    }
+    if let Some(found) = entry.modified.map(|time| time.nanoseconds).filter(|&n| n > 999_999_999) {
+        return Err(PlanError::Nanoseconds { path: path(), found });
+    }
+    if format == Format::V1 {
+        let unheld = |what| Err(PlanError::Unheld { path: path(), format, what });
+        return match entry.modified.map(PackedTime::from_timestamp) {
+            Some(None) => unheld(Unheld::Time),
+            _ if matches!(entry.kind, Kind::Symlink { .. }) => unheld(Unheld::Symlink),
+            _ if !entry.xattrs.is_empty() => unheld(Unheld::Xattrs),
+            _ => Ok(()),
+        };
+    }
+    if let Kind::Symlink { target } = &entry.kind {
+        check_link(target).map_err(|problem| PlanError::Link { path: path(), problem })?;
+    }
+    check_xattrs(entry)
+}
+
+fn check_link(target: &[u8]) -> Result<(), LinkProblem> {
+    if target.is_empty() {
+        Err(LinkProblem::Empty)
+    } else if target.len() > LINK_BYTES {
+        Err(LinkProblem::TooLong)
+    } else if target.contains(&0) {
+        Err(LinkProblem::Nul)
+    } else {
+        Ok(())
+    }
+}
+
+/// The attributes are sorted.
+fn check_xattrs(entry: &PlanEntry) -> Result<(), PlanError> {
+    let mut previous = None;
+    for (number, xattr) in entry.xattrs.iter().enumerate() {
+        let name = xattr.name.as_slice();
+        let rest = name.strip_prefix(b"user.").unwrap_or_default();
+        let problem = if rest.is_empty() || rest.contains(&0) {
+            XattrProblem::Name
+        } else if name.len() > XATTR_NAME_BYTES {
+            XattrProblem::NameTooLong
+        } else if xattr.value.len() > XATTR_VALUE_BYTES {
+            XattrProblem::ValueTooLong
+        } else if previous == Some(name) {
+            XattrProblem::Duplicate
+        } else if number >= XATTRS {
+            XattrProblem::TooMany
+        } else {
+            previous = Some(name);
+            continue;
+        };
+        return Err(PlanError::Xattr { path: shown(&entry.path), name: shown(name), problem });
     }
     Ok(())
 }
 
-fn check_target(target: &[u8]) -> Result<(), AliasProblem> {
+fn check_target(format: Format, target: &[u8]) -> Result<(), AliasProblem> {
     if target.is_empty() {
         Err(AliasProblem::Empty)
-    } else if target.len() > limits::PATH_BYTES {
+    } else if target.len() > format.path_bytes() {
         Err(AliasProblem::TooLong)
     } else if target.contains(&0) {
         Err(AliasProblem::Nul)
@@ -368,7 +305,7 @@ mod tests {
             "a" => PlanEntry::folder("a"),
             name => file(name),
         });
-        let plan = Plan::new(entries.collect()).expect("a good plan");
+        let plan = Plan::new(Format::V1, entries.collect()).expect("a good plan");
         let sorted: Vec<_> = plan.entries().iter().map(|e| shown(&e.path)).collect();
         assert_eq!(sorted, ["Z", "a", "a-b", "a.b", "a/b", "ä"]);
     }
@@ -391,30 +328,31 @@ mod tests {
             (deep.as_bytes(), RejectCode::PathTooLong),
         ];
         for &(path, expected) in table {
-            match Plan::new(vec![PlanEntry::folder(path)]) {
+            match Plan::new(Format::V1, vec![PlanEntry::folder(path)]) {
                 Err(PlanError::Path { problem: PathProblem::Rejected { code, .. }, .. }) => {
                     assert_eq!(code, expected, "{}", shown(path));
                 }
                 other => panic!("{}: {other:?}", shown(path)),
             }
         }
-        let error = Plan::new(vec![PlanEntry::folder("a\\b")]).expect_err("refused");
+        let error = Plan::new(Format::V1, vec![PlanEntry::folder("a\\b")]).expect_err("refused");
         assert_eq!(error.to_string(), "path with a backslash: `a\\\\b`");
         for path in [&long[1..], &deep[1..], "...", ".a", "a b", "a\nb", "é*?:"] {
             let path = path.trim_start_matches('/');
-            assert_eq!(check_path(path.as_bytes()), Ok(()), "{path}");
+            assert_eq!(check_path(Format::V1, path.as_bytes()), Ok(()), "{path}");
         }
     }
 
     #[test]
     fn refuses_duplicates_and_parents_that_are_no_folders() {
-        let error = Plan::new(vec![file("a"), file("b"), file("a")]).expect_err("refused");
+        let error =
+            Plan::new(Format::V1, vec![file("a"), file("b"), file("a")]).expect_err("refused");
         assert_eq!(error.to_string(), "path `a` appears twice");
         // `a/b` has no entry of its own: the file two levels up counts all the same.
-        let error = Plan::new(vec![file("a/b/c"), file("a")]).expect_err("refused");
+        let error = Plan::new(Format::V1, vec![file("a/b/c"), file("a")]).expect_err("refused");
         assert_eq!(error.to_string(), "`a/b/c` lies below `a`, which is not a folder");
         let entries = vec![PlanEntry::folder("d"), PlanEntry::alias("l", "d"), file("l/x")];
-        let error = Plan::new(entries).expect_err("refused");
+        let error = Plan::new(Format::V1, entries).expect_err("refused");
         assert_eq!(error.to_string(), "`l/x` lies below `l`, which is not a folder");
     }
 
@@ -422,7 +360,7 @@ mod tests {
     fn refuses_bits_beyond_permissions() {
         let mut entry = file("su");
         entry.permissions = 0o4755;
-        let error = Plan::new(vec![entry]).expect_err("refused");
+        let error = Plan::new(Format::V1, vec![entry]).expect_err("refused");
         assert_eq!(error.to_string(), "`su` has permissions 4755, at most 777 can be stored");
     }
 
@@ -438,7 +376,7 @@ mod tests {
                 PlanEntry::alias("usr", target),
             ];
             // The ring is checked first, so take it out again for the good ones.
-            Plan::new(entries.into_iter().filter(|e| e.path != b"ring").collect())
+            Plan::new(Format::V1, entries.into_iter().filter(|e| e.path != b"ring").collect())
         };
         for target in
             ["lib", "/lib", "//lib/", "./lib/x/..", "../../lib", "/", ".", "implicit/deep"]
@@ -473,7 +411,7 @@ mod tests {
                 let target = if link == 0 { "end".to_owned() } else { format!("link{}", link - 1) };
                 entries.push(PlanEntry::alias(format!("link{link}"), target));
             }
-            Plan::new(entries)
+            Plan::new(Format::V1, entries)
         };
         assert!(chain(32).is_ok());
         assert!(chain(33).is_err());
@@ -481,7 +419,7 @@ mod tests {
 
     #[test]
     fn names_the_folders_that_have_no_entry() {
-        let plan = Plan::new(vec![PlanEntry::folder("a"), file("a/b/c/f"), file("x")]);
+        let plan = Plan::new(Format::V1, vec![PlanEntry::folder("a"), file("a/b/c/f"), file("x")]);
         let plan = plan.expect("a good plan");
         let implicit: Vec<_> = plan.implicit_folders().into_iter().map(shown).collect();
         assert_eq!(implicit, ["a/b", "a/b/c"]);

@@ -12,7 +12,9 @@ use std::thread;
 use clap::ValueEnum;
 use epk_format::limits;
 use epk_format::manifest::Manifest;
-use epk_format::write::{self, Compression, PlanEntry, PlanError, Signer, WriteError, Written};
+use epk_format::write::{
+    self, Compression, Format, Job, PlanEntry, PlanError, Signer, WriteError, Written,
+};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
@@ -34,7 +36,8 @@ const MANIFEST: &str = "manifest.toml";
 ///
 /// The same folder gives the same bytes, on every machine and with any number of threads. What
 /// the format cannot hold is refused with every path concerned, unless an option below says what
-/// to do about it. Owners, groups and the permissions of folders are never kept.
+/// to do about it. Owners and groups are never kept. Format 1.0 has no symbolic and hard links,
+/// extended attributes, and permissions and times of folders; 2.0 keeps all of them below DIR.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The folder
@@ -48,11 +51,17 @@ pub(crate) struct Args {
     #[arg(long)]
     force: bool,
 
+    /// Which format to write
+    #[arg(long, value_name = "VERSION", value_enum, default_value_t)]
+    format: Version,
+
     /// The manifest; if it lies in DIR, it gets no entry of its own [default: DIR/manifest.toml]
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
 
-    /// Bytes of content in a block, up to 64M; K and M are units
+    /// Bytes of content in a block; K and M are units
+    ///
+    /// In format 2.0 a power of two from 4K to 1M, in 1.0 any number up to 64M.
     #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = chunk_size)]
     chunk_size: u32,
 
@@ -71,7 +80,7 @@ pub(crate) struct Args {
 
     /// Times of files [default: clamp if SOURCE_DATE_EPOCH is set, else source]
     ///
-    /// Files' times are cut to seconds. Folders never have one.
+    /// In format 1.0 times are cut to seconds, and folders have none.
     #[arg(long, value_name = "POLICY", value_enum)]
     mtime: Option<Mtime>,
 
@@ -100,6 +109,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     aliases: Vec<PathBuf>,
 
+    /// Paths of files to store first, a line each, in the order in which they will be read
+    ///
+    /// Only in format 2.0. Paths are from the package's root; those of nothing are ignored.
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+
     /// What to do about symbolic links
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     symlinks: Symlinks,
@@ -115,15 +130,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     special: Unpackable,
 
-    /// What to do about names with backslashes, not in UTF-8 or too long
+    /// What to do about names not in UTF-8, too long, or in format 1.0 with backslashes
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     names: Unpackable,
 
-    /// What to do about set-user-id, set-group-id and sticky bits of files
+    /// What to do about set-user-id, set-group-id and sticky bits
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     mode_bits: Property,
 
-    /// What to do about user attributes, capabilities and access lists
+    /// What to do about capabilities, access lists, and in format 1.0 user attributes
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     xattrs: Property,
 
@@ -134,6 +149,27 @@ pub(crate) struct Args {
     /// Print a summary as JSON on standard output
     #[arg(long)]
     json: bool,
+}
+
+/// A version of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Version {
+    /// 1.0, which EXOS reads, too
+    #[default]
+    #[value(name = "1", alias = "1.0")]
+    V1,
+    /// 2.0
+    #[value(name = "2", alias = "2.0")]
+    V2,
+}
+
+impl From<Version> for Format {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::V1 => Self::V1,
+            Version::V2 => Self::V2,
+        }
+    }
 }
 
 /// Which blocks are compressed.
@@ -150,6 +186,9 @@ enum Method {
 
 /// Packs.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let format = Format::from(args.format);
+    check_options(args, format)?;
+    let profile = read_profile(args)?;
     let root = open_folder(&args.dir)?;
     let (manifest, leave_out) = read_manifest(args)?;
     let described = Manifest::parse(&manifest)
@@ -163,32 +202,61 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         folder: &args.dir,
         leave_out: leave_out.as_deref(),
         output_folder: output.folder_identity()?,
+        format,
         policy: policy(args),
         times,
     };
     let Tree { mut entries, files, findings, lost } = walk::walk(&root, &options)?;
     if !findings.is_empty() {
-        return Err(losses::refuse(&findings));
+        return Err(losses::refuse(format, &findings));
     }
     add_aliases(&mut entries, &aliases);
-    let plan = write::Plan::new(entries).map_err(|error| bad_plan(&error))?;
+    let plan = write::Plan::new(format, entries).map_err(|error| bad_plan(&error))?;
     warn_of_targets(&described, &plan);
 
     let bar = Bar::new(plan.content_bytes().unwrap_or(u64::MAX));
-    let written = write::write(
-        &plan,
-        &Files::new(root, files),
-        &manifest,
-        &writing(args),
-        signer.as_deref(),
-        &bar,
-        output.file(),
-    );
+    let (files, options) = (Files::new(root, files), writing(args));
+    let job = Job {
+        profile: &profile,
+        signer: signer.as_deref(),
+        progress: &bar,
+        ..Job::new(&plan, &files, &manifest, &options)
+    };
+    let mut spool = output.spool()?;
+    let written = job.write(output.file(), &mut spool);
+    drop(spool);
     bar.clear();
     let written = written.map_err(|error| bad_write(&error))?;
     let key = key_of(&mut output, &written)?;
     output.publish()?;
     report(args, &Summary::new(&args.output, &plan, &written, key.as_ref(), lost))
+}
+
+/// What the two formats allow differs.
+fn check_options(args: &Args, format: Format) -> Result<(), Failure> {
+    if !format.allows_chunk_size(args.chunk_size) {
+        let error = WriteError::ChunkSize { format, found: args.chunk_size };
+        return Err(Failure::because(Exit::Usage, &error));
+    }
+    if args.profile.is_some() && format == Format::V1 {
+        let message =
+            "`--profile` needs `--format 2`: in format 1.0 data lie in the order of paths";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    Ok(())
+}
+
+/// The paths of the profile, from the root without a slash.
+fn read_profile(args: &Args) -> Result<Vec<Vec<u8>>, Failure> {
+    let Some(file) = &args.profile else { return Ok(Vec::new()) };
+    let text = fs::read(file)
+        .map_err(|error| Failure::system(format!("cannot read `{}`", file.display()), &error))?;
+    let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let paths = lines.map(|line| {
+        let slashes = line.iter().take_while(|&&byte| byte == b'/').count();
+        line.get(slashes..).unwrap_or_default().to_vec()
+    });
+    Ok(paths.filter(|path| !path.is_empty()).collect())
 }
 
 fn open_folder(dir: &Path) -> Result<OwnedFd, Failure> {
@@ -322,6 +390,7 @@ fn bad_write(error: &WriteError) -> Failure {
         | WriteError::Read { .. }
         | WriteError::Length { .. }
         | WriteError::Output { .. }
+        | WriteError::Spool(_)
         | WriteError::Thread(_) => Exit::Environment,
         WriteError::Signer(_) | WriteError::EmptySignature | WriteError::SignatureSize { .. } => {
             Exit::Signature
@@ -342,7 +411,7 @@ fn key_of(
     let mut blob = vec![0; size];
     output
         .file()
-        .read_exact_at(&mut blob, written.size.saturating_sub(written.signature_size))
+        .read_exact_at(&mut blob, written.signature_offset)
         .map_err(|error| Failure::system("cannot read the signature back", &error))?;
     Ok(sign::key_of(&blob))
 }
@@ -372,9 +441,10 @@ fn chunk_size(text: &str) -> Result<u32, String> {
     };
     let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
     let size = size.and_then(|size| u32::try_from(size).ok());
-    size.filter(|size| (write::MIN_CHUNK_SIZE..=write::MAX_CHUNK_SIZE).contains(size)).ok_or_else(
-        || format!("expected {} to {} bytes", write::MIN_CHUNK_SIZE, write::MAX_CHUNK_SIZE),
-    )
+    // The wider range of the two formats.
+    let allowed = Format::V1.chunk_sizes();
+    size.filter(|size| allowed.contains(size))
+        .ok_or_else(|| format!("expected {} to {} bytes", allowed.start(), allowed.end()))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use super::links;
 
 /// How a file is reached from the root of the walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Via {
     /// Through folders only.
     Folders,
@@ -59,7 +59,7 @@ pub(crate) struct Found {
 pub(crate) struct Files {
     root: OwnedFd,
     found: Vec<Found>,
-    /// The folder of the last file opened: files come in path order, so it is often the next's.
+    /// The folder of the last file opened: files come folder by folder, so it is often the next's.
     folder: Mutex<Option<(Vec<u8>, OwnedFd)>>,
 }
 

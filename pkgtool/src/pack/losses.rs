@@ -1,4 +1,5 @@
-//! What format 1.0 can't hold. Nothing of it is dropped unless somebody said so, and what is
+//! What a format can't hold: 1.0 knows little, 2.0 all but owners, device nodes, sockets and special
+//! permission bits. Nothing of it is dropped unless somebody said so, and what is
 //! dropped is counted.
 
 use std::fmt;
@@ -7,12 +8,15 @@ use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
 use epk_format::path;
+use epk_format::write::Format;
 
 /// What to do about symbolic links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum Symlinks {
-    /// Refuse to pack
+    /// Pack them as they are; refused in format 1.0, which has none
     #[default]
+    Keep,
+    /// Refuse to pack
     Error,
     /// Pack what they point to, as files and folders of their own
     Follow,
@@ -131,7 +135,7 @@ pub(crate) struct Lost {
     pub(crate) mode_bits_dropped: u64,
     /// Files and folders packed without attributes, capabilities or access lists.
     pub(crate) xattrs_dropped: u64,
-    /// Folders whose permissions are neither 0755 nor 0777: in the package all folders are alike.
+    /// Folders whose permissions are neither 0755 nor 0777: in format 1.0 all folders are alike.
     pub(crate) folder_modes: u64,
 }
 
@@ -146,7 +150,11 @@ impl Lost {
             (self.names_skipped, "unpackable name", "left out"),
             (self.mode_bits_dropped, "file", "packed without special permission bits"),
             (self.xattrs_dropped, "path", "packed without extended attributes"),
-            (self.folder_modes, "folder", "with unusual permissions: packages don't keep them"),
+            (
+                self.folder_modes,
+                "folder",
+                "with unusual permissions, which format 1.0 doesn't keep",
+            ),
         ];
         let lost = table.into_iter().filter(|(count, ..)| *count > 0);
         lost.map(|(count, what, how)| format!("{} {how}", counted(count, what))).collect()
@@ -160,10 +168,10 @@ pub(crate) fn counted(count: u64, what: &str) -> String {
 }
 
 /// The refusal: every finding with its path, and a hint for each kind.
-pub(crate) fn refuse(findings: &[Finding]) -> Failure {
+pub(crate) fn refuse(format: Format, findings: &[Finding]) -> Failure {
     let mut message = match findings.len() {
-        1 => "format 1.0 cannot hold this:".to_owned(),
-        count => format!("format 1.0 cannot hold these {count} things:"),
+        1 => format!("format {format} cannot hold this:"),
+        count => format!("format {format} cannot hold these {count} things:"),
     };
     for finding in findings {
         message.push_str(&format!("\n  {finding}"));
@@ -208,7 +216,7 @@ mod tests {
             what: what.to_owned(),
         };
         let findings = Kind::ALL.map(|kind| finding(kind, b"a\x1bb", "x"));
-        let text = format!("{:?}", refuse(&findings));
+        let text = format!("{:?}", refuse(Format::V1, &findings));
         assert_eq!(text.matches("a\\\\x1bb").count(), Kind::ALL.len(), "{text}");
         for kind in Kind::ALL {
             assert!(text.contains(kind.hint()), "{kind:?}");

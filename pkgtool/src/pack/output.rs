@@ -23,6 +23,12 @@ use crate::exit::{Exit, Failure};
 const MODE: Mode = Mode::from_bits_truncate(0o644);
 /// How a package begins.
 const MAGIC: &[u8; 4] = b"EPK1";
+/// How a file with a temporary name is made.
+const NEW: OFlag = OFlag::O_CREAT
+    .union(OFlag::O_EXCL)
+    .union(OFlag::O_RDWR)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
 /// Temporary names that are tried.
 const ATTEMPTS: u32 = 1000;
 
@@ -74,6 +80,20 @@ impl Output {
     /// The file to write.
     pub(crate) fn file(&mut self) -> &mut File {
         &mut self.file
+    }
+
+    /// A file without a name in the same folder, and so on the same disk: for what is copied into
+    /// the package at the end.
+    pub(crate) fn spool(&self) -> Result<File, Failure> {
+        let made = make_nameless(&self.folder).and_then(|file| match file {
+            Some(file) => Ok(file),
+            None => Ok(with_free_name(|name| {
+                let file = openat(&self.folder, name, NEW, MODE)?;
+                unlinkat(&self.folder, name, UnlinkatFlags::NoRemoveDir)?;
+                Ok(File::from(file))
+            })?),
+        });
+        made.map_err(|error| self.failed(&error))
     }
 
     /// Device and inode of the folder where the package will lie.
@@ -203,12 +223,10 @@ fn with_free_name<T>(mut make: impl FnMut(&OsStr) -> Result<T, Errno>) -> Result
 }
 
 fn make_named(folder: &OwnedFd) -> io::Result<(File, Temporary)> {
-    let flags =
-        OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     // Signals first: one that comes in between must find somebody who removes the file.
     let mut signals = Signals::new(heeded_signals())?;
     let (name, file) = with_free_name(|name| {
-        let file = openat(folder, name, flags, MODE)?;
+        let file = openat(folder, name, NEW, MODE)?;
         Ok((name.to_owned(), File::from(file)))
     })?;
     let handle = signals.handle();

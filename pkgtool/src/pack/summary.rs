@@ -15,20 +15,31 @@ use super::losses::{Lost, counted};
 pub(crate) struct Summary {
     schema: &'static str,
     path: String,
-    format: &'static str,
+    format: String,
     size: u64,
     package_hash: String,
     entries: u64,
     files: u64,
     folders: u64,
     aliases: u64,
+    symlinks: u64,
     blocks: u64,
     compressed_blocks: u64,
     plain_bytes: u64,
     stored_bytes: u64,
+    shared: Shared,
     /// `null` when the package isn't signed.
     signature: Option<Signature>,
     lost: Lost,
+}
+
+/// What is stored once for several, which only format 2.0 does.
+#[derive(Debug, Serialize)]
+struct Shared {
+    /// Files with the content of another one, not counting hard links.
+    files: u64,
+    /// Bytes of content that are zeros, or those of another file or block.
+    bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,17 +63,19 @@ impl Summary {
         Self {
             schema: "epk.pack/1",
             path: path.to_string_lossy().into_owned(),
-            format: "1.0",
+            format: plan.format().to_string(),
             size: written.size,
             package_hash: format!("sha256:{}", written.package_hash),
             entries: written.entries,
             files: written.files,
             folders: count(|kind| *kind == Kind::Folder),
             aliases: count(|kind| matches!(kind, Kind::Alias { .. })),
+            symlinks: count(|kind| matches!(kind, Kind::Symlink { .. })),
             blocks: written.blocks,
             compressed_blocks: written.compressed_blocks,
             plain_bytes: written.plain_bytes,
             stored_bytes: written.stored_bytes,
+            shared: Shared { files: written.shared_files, bytes: written.shared_bytes },
             signature: key.map(|key| Signature {
                 key_id: key.as_str().to_owned(),
                 size: written.signature_size,
@@ -81,8 +94,12 @@ impl Summary {
             1 => ", 1 folder alias".to_owned(),
             count => format!(", {count} folder aliases"),
         };
+        let symlinks = match self.symlinks {
+            0 => String::new(),
+            count => format!(", {}", counted(count, "symbolic link")),
+        };
         let mut lines = vec![
-            format!("packed {kinds}{aliases} into `{path}`"),
+            format!("packed {kinds}{symlinks}{aliases} into `{path}`"),
             format!(
                 "{}: {} of content stored as {} in {}, {} of them compressed",
                 counted(self.size, "byte"),
@@ -93,6 +110,13 @@ impl Summary {
             ),
             format!("package hash {}", self.package_hash),
         ];
+        if self.shared.bytes > 0 {
+            lines.push(format!(
+                "{} not stored twice; {} like another",
+                counted(self.shared.bytes, "byte"),
+                counted(self.shared.files, "file")
+            ));
+        }
         if let Some(signature) = &self.signature {
             lines.push(format!("signed by {}", signature.key_id));
         }

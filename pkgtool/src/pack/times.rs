@@ -1,6 +1,7 @@
 //! Which modification times go into a package.
 
 use epk_format::time::{PackedTime, Timestamp};
+use epk_format::write::Format;
 
 use crate::exit::{Exit, Failure};
 
@@ -20,9 +21,9 @@ pub(crate) enum Mtime {
 
 /// How a file's time becomes an entry's.
 ///
-/// Folders never have a time, as with EXOS's packer: a folder's time changes whenever somebody
-/// makes a temporary file in it, and says nothing about the package. Files' times are cut to whole
-/// seconds, which every filesystem and archiver keeps.
+/// In format 1.0 folders never have a time, as with EXOS's packer, and files' times are cut to
+/// whole seconds, which every filesystem and archiver keeps. Format 2.0 keeps all times as they
+/// are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Times {
     Zero,
@@ -53,18 +54,27 @@ impl Times {
         }
     }
 
-    /// The time of an entry for a file changed at `seconds` since 1970. `None` when the format
-    /// can't hold it.
-    pub(crate) fn packed(self, seconds: i64) -> Option<PackedTime> {
-        match self {
-            Self::Zero => Some(PackedTime::NONE),
-            Self::Source { latest } => {
-                let seconds = latest.map_or(seconds, |latest| seconds.min(latest));
-                PackedTime::from_timestamp(Timestamp { seconds, nanoseconds: 0 })
+    /// The time of an entry for something changed at `time`.
+    ///
+    /// # Errors
+    /// When the format can't hold it.
+    pub(crate) fn of(self, format: Format, time: Timestamp) -> Result<Option<Timestamp>, BadTime> {
+        let Self::Source { latest } = self else { return Ok(None) };
+        let latest = latest.map(|seconds| Timestamp { seconds, nanoseconds: 0 });
+        let time = latest.map_or(time, |latest| time.min(latest));
+        match format {
+            Format::V1 => {
+                let time = Timestamp { nanoseconds: 0, ..time };
+                PackedTime::from_timestamp(time).map(|_| Some(time)).ok_or(BadTime)
             }
+            Format::V2 => Ok(Some(time)),
         }
     }
 }
+
+/// A time that the format can't hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadTime;
 
 fn parse_epoch(text: &str) -> Result<i64, Failure> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -101,11 +111,21 @@ mod tests {
     #[test]
     fn clamps() {
         let times = Times::Source { latest: Some(1_000_000_000) };
-        let packed = |seconds| times.packed(seconds).and_then(PackedTime::to_timestamp);
-        assert_eq!(packed(2_000_000_000).map(|t| t.seconds), Some(1_000_000_000));
-        assert_eq!(packed(999_999_999).map(|t| t.seconds), Some(999_999_999));
-        assert_eq!(packed(-5).map(|t| t.seconds), Some(-5));
-        assert_eq!(Times::Source { latest: None }.packed(i64::MAX), None);
-        assert_eq!(Times::Zero.packed(i64::MAX), Some(PackedTime::NONE));
+        let at = |seconds, nanoseconds| Timestamp { seconds, nanoseconds };
+        let table = [
+            (at(2_000_000_000, 5), at(1_000_000_000, 0), at(1_000_000_000, 0)),
+            (at(1_000_000_000, 5), at(1_000_000_000, 0), at(1_000_000_000, 0)),
+            (at(999_999_999, 5), at(999_999_999, 0), at(999_999_999, 5)),
+            (at(-5, 5), at(-5, 0), at(-5, 5)),
+        ];
+        for (time, first, second) in table {
+            assert_eq!(times.of(Format::V1, time), Ok(Some(first)));
+            assert_eq!(times.of(Format::V2, time), Ok(Some(second)));
+        }
+        let end = at(i64::MAX, 0);
+        let source = Times::Source { latest: None };
+        assert_eq!(source.of(Format::V1, end), Err(BadTime));
+        assert_eq!(source.of(Format::V2, end), Ok(Some(end)));
+        assert_eq!(Times::Zero.of(Format::V2, end), Ok(None));
     }
 }

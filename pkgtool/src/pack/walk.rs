@@ -4,6 +4,7 @@
 //! things meanwhile makes the walk leave the folder. What is found is sorted by bytes.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{File, Metadata};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -11,8 +12,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use epk_format::path::display;
-use epk_format::time::PackedTime;
-use epk_format::write::{ContentId, PathProblem, PlanEntry, check_path};
+use epk_format::time::Timestamp;
+use epk_format::write::{ContentId, Format, PathProblem, PlanEntry, Xattr, check_path};
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstatat};
@@ -20,7 +21,7 @@ use nix::sys::stat::{Mode, SFlag, fstatat};
 use super::contents::{FOLDER, Found, Identity, Via};
 use super::links::{self, Resolved};
 use super::losses::{Finding, Kind, Lost, Policy, Property, Symlinks, Unpackable};
-use super::times::Times;
+use super::times::{BadTime, Times};
 use super::xattrs;
 use crate::exit::{Exit, Failure};
 
@@ -35,6 +36,8 @@ pub(crate) struct Options<'a> {
     pub(crate) leave_out: Option<&'a [u8]>,
     /// Device and inode of the folder where the package will lie: it must not be in the package.
     pub(crate) output_folder: (u64, u64),
+    /// What the package will be: it decides what can be packed as it is.
+    pub(crate) format: Format,
     pub(crate) policy: Policy,
     pub(crate) times: Times,
 }
@@ -82,8 +85,8 @@ struct Walk<'a> {
     canonical: PathBuf,
     /// Device and inode of every folder from the root to where the walk is.
     chain: Vec<(u64, u64)>,
-    /// How often files with several names were met.
-    names: HashMap<(u64, u64), u64>,
+    /// The contents of files with several names, by device, inode and way.
+    names: HashMap<(u64, u64, Via), ContentId>,
     tree: Tree,
 }
 
@@ -125,7 +128,7 @@ impl Walk<'_> {
         if self.options.leave_out == Some(path) {
             return Ok(());
         }
-        if let Err(problem) = check_path(path) {
+        if let Err(problem) = check_path(self.options.format, path) {
             self.bad_name(path, &problem);
             return Ok(());
         }
@@ -137,7 +140,10 @@ impl Walk<'_> {
                 let flags = READ | OFlag::O_NOFOLLOW;
                 self.file(self.open(folder, name, path, flags)?, path, via)
             }
-            SFlag::S_IFLNK => self.link(folder, name, path, via),
+            SFlag::S_IFLNK => {
+                let modified = (stat.st_mtime, stat.st_mtime_nsec);
+                self.link(folder, name, path, via, modified)
+            }
             other => {
                 self.special(path, special_name(other));
                 Ok(())
@@ -154,11 +160,20 @@ impl Walk<'_> {
             self.find(Kind::Link, path, "leads back to a folder that it lies in".into());
             return Ok(());
         }
-        if !matches!(metadata.mode() & 0o7777, 0o755 | 0o777) {
-            self.tree.lost.folder_modes += 1;
+        let mut entry = PlanEntry::folder(path);
+        match self.options.format {
+            Format::V1 => {
+                if !matches!(metadata.mode() & 0o7777, 0o755 | 0o777) {
+                    self.tree.lost.folder_modes += 1;
+                }
+            }
+            Format::V2 => {
+                entry.permissions = self.permissions(&metadata, path);
+                entry.modified = self.time(&metadata, path);
+            }
         }
-        self.check_xattrs(&folder, path)?;
-        self.tree.entries.push(PlanEntry::folder(path));
+        entry.xattrs = self.xattrs(&folder, path)?;
+        self.tree.entries.push(entry);
         self.chain.push(identity);
         self.children(&folder.into(), path, via)?;
         self.chain.pop();
@@ -170,6 +185,33 @@ impl Walk<'_> {
         if !metadata.is_file() {
             return Err(self.failed("cannot pack", path, &std::io::Error::other("it changed")));
         }
+        let permissions = self.permissions(&metadata, path);
+        let xattrs = self.xattrs(&file, path)?;
+        let modified = self.time(&metadata, path);
+        let id = self.content(&metadata, via);
+        let entry = PlanEntry::file(path, permissions, id, metadata.size());
+        self.tree.entries.push(PlanEntry { modified, xattrs, ..entry });
+        Ok(())
+    }
+
+    /// The number of a file's content: that of its earlier names if the format has hard links.
+    fn content(&mut self, metadata: &Metadata, via: Via) -> ContentId {
+        let next = ContentId(self.tree.files.len());
+        if metadata.nlink() > 1 {
+            // A name that links lead to is opened in another way than one in its folder.
+            match self.names.entry((metadata.dev(), metadata.ino(), via)) {
+                Entry::Vacant(place) => {
+                    place.insert(next);
+                }
+                Entry::Occupied(first) if self.options.format == Format::V2 => return *first.get(),
+                Entry::Occupied(_) => self.tree.lost.hard_links += 1,
+            }
+        }
+        self.tree.files.push(Found { identity: Identity::of(metadata), via });
+        next
+    }
+
+    fn permissions(&mut self, metadata: &Metadata, path: &[u8]) -> u32 {
         let bits = metadata.mode() & SPECIAL_BITS;
         if bits != 0 {
             match self.options.policy.mode_bits {
@@ -180,25 +222,21 @@ impl Walk<'_> {
                 }
             }
         }
-        self.check_xattrs(&file, path)?;
-        let modified = self.options.times.packed(metadata.mtime()).unwrap_or_else(|| {
-            let what = format!("changed {} seconds after 1970", metadata.mtime());
+        metadata.permissions().mode() & 0o777
+    }
+
+    fn time(&mut self, metadata: &Metadata, path: &[u8]) -> Option<Timestamp> {
+        self.time_of(metadata.mtime(), metadata.mtime_nsec(), path)
+    }
+
+    fn time_of(&mut self, seconds: i64, nanoseconds: i64, path: &[u8]) -> Option<Timestamp> {
+        let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
+        let time = Timestamp { seconds, nanoseconds };
+        self.options.times.of(self.options.format, time).unwrap_or_else(|BadTime| {
+            let what = format!("changed {seconds} seconds after 1970");
             self.find(Kind::Time, path, what);
-            PackedTime::NONE
-        });
-        if metadata.nlink() > 1 {
-            let met = self.names.entry((metadata.dev(), metadata.ino())).or_default();
-            *met += 1;
-            if *met > 1 {
-                self.tree.lost.hard_links += 1;
-            }
-        }
-        let id = ContentId(self.tree.files.len());
-        self.tree.files.push(Found { identity: Identity::of(&metadata), via });
-        let permissions = metadata.permissions().mode() & 0o777;
-        let entry = PlanEntry::file(path, permissions, id, metadata.size());
-        self.tree.entries.push(PlanEntry { modified, ..entry });
-        Ok(())
+            None
+        })
     }
 
     fn link(
@@ -207,12 +245,18 @@ impl Walk<'_> {
         name: &[u8],
         path: &[u8],
         via: Via,
+        modified: (i64, i64),
     ) -> Result<(), Failure> {
         let text = readlinkat(folder, name)
             .map_err(|error| self.failed("cannot read the link", path, &error))?;
         let shown = format!("symbolic link to `{}`", display(text.as_bytes()));
         match self.options.policy.symlinks {
-            Symlinks::Error => self.find(Kind::Symlink, path, shown),
+            Symlinks::Keep if self.options.format == Format::V2 => {
+                let modified = self.time_of(modified.0, modified.1, path);
+                let entry = PlanEntry::symlink(path, text.as_bytes());
+                self.tree.entries.push(PlanEntry { modified, ..entry });
+            }
+            Symlinks::Error | Symlinks::Keep => self.find(Kind::Symlink, path, shown),
             Symlinks::Skip => self.tree.lost.symlinks_skipped += 1,
             Symlinks::Follow | Symlinks::Alias => return self.follow(path, via, &shown),
         }
@@ -293,11 +337,12 @@ impl Walk<'_> {
         }
     }
 
-    fn check_xattrs(&mut self, file: &File, path: &[u8]) -> Result<(), Failure> {
-        let names = xattrs::meaningful(file)
-            .map_err(|error| self.failed("cannot list the attributes of", path, &error))?;
+    /// The attributes that the package will have; those that it can't have are dealt with.
+    fn xattrs(&mut self, file: &File, path: &[u8]) -> Result<Vec<Xattr>, Failure> {
+        let (kept, names) = xattrs::read(file, self.options.format)
+            .map_err(|error| self.failed("cannot read the attributes of", path, &error))?;
         if names.is_empty() {
-            return Ok(());
+            return Ok(kept);
         }
         match self.options.policy.xattrs {
             Property::Drop => self.tree.lost.xattrs_dropped += 1,
@@ -306,7 +351,7 @@ impl Walk<'_> {
                 self.find(Kind::Xattr, path, what);
             }
         }
-        Ok(())
+        Ok(kept)
     }
 
     fn check_output(&self, folder: &Metadata) -> Result<(), Failure> {

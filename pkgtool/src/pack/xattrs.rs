@@ -3,21 +3,38 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use rustix::fs::flistxattr;
+use epk_format::write::{Format, Xattr};
+use rustix::fs::{fgetxattr, flistxattr};
 use rustix::io::Errno;
 
-/// The attributes of an open file or folder that a package would lose: what users set
-/// (`user.*`), capabilities, and access lists. Labels of security modules (`security.selinux` and
-/// the like) belong to the machine, not to the file, and `trusted.*` to its administrator.
-pub(super) fn meaningful(file: impl AsFd) -> io::Result<Vec<String>> {
+/// The attributes of an open file or folder that a package of this format will have, and the names
+/// of those that it would lose. What users set (`user.*`) is kept from format 2.0 on; capabilities
+/// and access lists are lost. Labels of security modules (`security.selinux` and the like) belong
+/// to the machine, not to the file, and `trusted.*` to its administrator.
+pub(super) fn read(file: impl AsFd, format: Format) -> io::Result<(Vec<Xattr>, Vec<String>)> {
     let list = match list(file.as_fd()) {
         Ok(list) => list,
         // The filesystem has none.
-        Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        Err(Errno::NOTSUP) => return Ok(Default::default()),
         Err(error) => return Err(error.into()),
     };
-    let names = list.split(|&byte| byte == 0).filter(|name| is_meaningful(name));
-    Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    let (mut kept, mut lost) = (Vec::new(), Vec::new());
+    for name in list.split(|&byte| byte == 0).filter(|name| is_meaningful(name)) {
+        if format == Format::V2 && name.starts_with(b"user.") {
+            kept.push(Xattr { name: name.to_vec(), value: value(file.as_fd(), name)? });
+        } else {
+            lost.push(String::from_utf8_lossy(name).into_owned());
+        }
+    }
+    Ok((kept, lost))
+}
+
+fn value(file: impl AsFd, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    // The kernel's limit.
+    let mut buffer = vec![0; 64 << 10];
+    let size = fgetxattr(file, name, buffer.as_mut_slice())?;
+    buffer.truncate(size);
+    Ok(buffer)
 }
 
 fn list(file: impl AsFd) -> Result<Vec<u8>, Errno> {

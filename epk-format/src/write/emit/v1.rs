@@ -7,33 +7,31 @@
 //! The sizes of both tables follow from the plan, so the data is written first and once; the
 //! tables and the header are written when their content is known.
 
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64};
 
-use super::chunks::{Chunks, Tag};
-use super::error::{Limit, WriteError};
-use super::pipeline::{self, Block, Setup};
-use super::plan::{Kind, Plan, PlanEntry};
-use super::{Contents, Options, Progress, Signer, Written};
+use super::super::chunks::{Chunks, Tag};
+use super::super::entry::{Kind, PlanEntry};
+use super::super::error::{Limit, WriteError};
+use super::super::pipeline::{self, Block, Hashed, Setup};
+use super::super::plan::Plan;
+use super::super::{Compression, Job, Options, Progress, Written};
+use super::{BUFFER, at, check_empty, end, length, limit, narrow, sign};
 use crate::digest::{Hasher, Sha256};
 use crate::layout::block::{self, BlockEntry};
 use crate::layout::header::{self, Flags, Header};
 use crate::layout::toc::{self, EntryFlags, TocHeader};
 use crate::limits;
+use crate::time::PackedTime;
 
-/// The highest end of a section or block: EXOS computes with 32 bits.
-const MAX_END: u64 = u32::MAX as u64;
 /// Permissions of every folder.
 const FOLDER_PERMISSIONS: u32 = 0o777;
-/// How often a signer is asked until its blob's size settles.
-const SIGNER_RUNS: usize = 4;
-/// Bytes written or read at once.
-const BUFFER: usize = 1 << 20;
 
 /// A package about to be written.
-pub(super) struct Image<'a> {
+pub(in crate::write) struct Image<'a> {
+    job: &'a Job<'a>,
     plan: &'a Plan,
     manifest: &'a [u8],
     options: &'a Options,
@@ -61,11 +59,8 @@ struct Tables {
 
 impl<'a> Image<'a> {
     /// Lays out what is known before a byte of content is read.
-    pub(super) fn new(
-        plan: &'a Plan,
-        manifest: &'a [u8],
-        options: &'a Options,
-    ) -> Result<Self, WriteError> {
+    pub(in crate::write) fn new(job: &'a Job<'a>) -> Result<Self, WriteError> {
+        let Job { plan, manifest, options, .. } = *job;
         let entries = plan.entries();
         // Readers add the root and the manifest. EXOS's limit is five times as high.
         let nodes = entries.len().saturating_add(plan.implicit_folders().len()).saturating_add(2);
@@ -87,28 +82,23 @@ impl<'a> Image<'a> {
         limit(Limit::BlockTableSize, table_size, limits::TABLE_BYTES)?;
         let table_offset = length(header::SIZE).saturating_add(toc_size);
         let data_offset = table_offset.saturating_add(table_size);
-        if options.compression == super::Compression::None {
+        if options.compression == Compression::None {
             // Nothing will shrink: better said now than after writing 4 GiB.
             end(Limit::DataEnd, data_offset, plain)?;
         }
         end(Limit::ManifestEnd, data_offset, length(manifest.len()))?;
-        Ok(Self { plan, manifest, options, toc_size, table_offset, table_size, data_offset })
+        Ok(Self { job, plan, manifest, options, toc_size, table_offset, table_size, data_offset })
     }
 
-    pub(super) fn write<W: Read + Write + Seek>(
+    pub(in crate::write) fn write<W: Read + Write + Seek>(
         &self,
-        contents: &dyn Contents,
-        signer: Option<&dyn Signer>,
-        progress: &dyn Progress,
         output: &mut W,
     ) -> Result<Written, WriteError> {
-        let found = output.seek(SeekFrom::End(0)).map_err(at(0))?;
-        if found != 0 {
-            return Err(WriteError::OutputNotEmpty { found });
-        }
+        let (signer, progress) = (self.job.signer, self.job.progress);
+        check_empty(output)?;
         output.seek(SeekFrom::Start(self.data_offset)).map_err(at(self.data_offset))?;
         let mut writer = BufWriter::with_capacity(BUFFER, &mut *output);
-        let data = self.write_data(contents, progress, &mut writer)?;
+        let data = self.write_data(&mut writer)?;
         let manifest_end = end(Limit::ManifestEnd, data.end, length(self.manifest.len()))?;
         writer.write_all(self.manifest).and_then(|()| writer.flush()).map_err(at(data.end))?;
         drop(writer);
@@ -125,8 +115,9 @@ impl<'a> Image<'a> {
                 Vec::new()
             }
             Some(signer) => {
-                let mut hash =
-                    |header: &Header| self.hash(header, &tables, data_end, progress, &mut *output);
+                let mut hash = |header: &mut Header| {
+                    self.hash(header, &tables, data_end, progress, &mut *output)
+                };
                 sign(signer, manifest_end, &mut header, &mut hash)?
             }
         };
@@ -154,23 +145,22 @@ impl<'a> Image<'a> {
             compressed_blocks,
             plain_bytes,
             stored_bytes: data_end - self.data_offset,
+            shared_files: 0,
+            shared_bytes: 0,
+            signature_offset: header.signature_offset.get(),
             signature_size,
         })
     }
 
-    fn write_data(
-        &self,
-        contents: &dyn Contents,
-        progress: &dyn Progress,
-        writer: &mut impl Write,
-    ) -> Result<Data, WriteError> {
+    fn write_data(&self, writer: &mut impl Write) -> Result<Data, WriteError> {
         let options = self.options;
-        let mut chunks = Chunks::new(contents, self.plan.entries(), options.chunk_size);
+        let mut chunks = Chunks::new(self.job.contents, self.plan.entries(), options.chunk_size);
         let setup = Setup {
             compression: options.compression,
             level: options.level,
             threads: options.threads,
             chunk_size: usize::try_from(options.chunk_size).unwrap_or(usize::MAX),
+            hashed: Hashed::Plain,
         };
         let mut data = Data {
             rows: Vec::new(),
@@ -194,9 +184,9 @@ impl<'a> Image<'a> {
                 }
                 left = left.saturating_sub(length(block.plain_size));
                 if left == 0 {
-                    data.file_hashes.push(block.tag.file_hash.unwrap_or(block.plain_hash));
+                    data.file_hashes.push(block.tag.file_hash.unwrap_or(block.hash));
                 }
-                progress.content(length(block.plain_size));
+                self.job.progress.content(length(block.plain_size));
                 data.put(&block, writer)
             },
         )?;
@@ -242,7 +232,7 @@ impl<'a> Image<'a> {
                 path_length: narrow(Limit::TocSize, length(entry.path.len()))?,
                 alias_target_length: narrow(Limit::TocSize, length(target.len()))?,
                 permissions: U32::new(entry.permissions),
-                modified: U64::new(entry.modified.0),
+                modified: U64::new(packed_time(entry)),
                 file_size: U64::new(0),
                 inline_offset: U64::new(0),
                 inline_size: U32::new(0),
@@ -252,7 +242,9 @@ impl<'a> Image<'a> {
                 reserved: U32::new(0),
             };
             match entry.kind {
-                Kind::Folder => row.permissions = U32::new(FOLDER_PERMISSIONS),
+                Kind::Folder | Kind::Symlink { .. } => {
+                    row.permissions = U32::new(FOLDER_PERMISSIONS)
+                }
                 Kind::Alias { .. } => {
                     row.node_type = U32::new(toc::NODE_ALIAS);
                     row.flags = U32::new(EntryFlags::HAS_ALIAS_TARGET.bits());
@@ -326,43 +318,10 @@ impl Data {
             method: block.method.number(),
             reserved0: 0,
             reserved1: U16::new(0),
-            chunk_hash: block.plain_hash.0,
+            chunk_hash: block.hash.0,
         });
         Ok(())
     }
-}
-
-/// Has the package signed, and fills in the header's signature fields and hash. The blob's size
-/// is under the hash that it signs, so a wrong guess means another run.
-fn sign(
-    signer: &dyn Signer,
-    offset: u64,
-    header: &mut Header,
-    hash: &mut dyn FnMut(&Header) -> Result<Sha256, WriteError>,
-) -> Result<Vec<u8>, WriteError> {
-    let mut flags = Flags::from_bits_retain(header.flags.get());
-    flags.insert(Flags::HAS_SIGNATURE);
-    header.flags = U32::new(flags.bits());
-    header.signature_offset = U64::new(offset);
-    let mut size = signer.expected_size();
-    let mut sizes = Vec::new();
-    for _ in 0..SIGNER_RUNS {
-        limit(Limit::SignatureSize, size, limits::SIGNATURE_BYTES)?;
-        end(Limit::SignatureEnd, offset, size)?;
-        header.signature_size = U64::new(size);
-        let package_hash = hash(header)?;
-        let blob = signer.sign(&package_hash).map_err(WriteError::Signer)?;
-        if blob.is_empty() {
-            return Err(WriteError::EmptySignature);
-        }
-        if length(blob.len()) == size {
-            header.package_hash = package_hash.0;
-            return Ok(blob);
-        }
-        size = length(blob.len());
-        sizes.push(size);
-    }
-    Err(WriteError::SignatureSize { runs: SIGNER_RUNS, sizes })
 }
 
 /// The size of the next file that has bytes (0 at the end); each empty one before it gets the
@@ -377,31 +336,14 @@ fn next_with_content(files: &mut impl Iterator<Item = u64>, hashes: &mut Vec<Sha
     0
 }
 
+/// The plan holds no times that can't be packed.
+fn packed_time(entry: &PlanEntry) -> u64 {
+    entry.modified.and_then(PackedTime::from_timestamp).unwrap_or(PackedTime::NONE).0
+}
+
 fn alias_target(entry: &PlanEntry) -> &[u8] {
     match &entry.kind {
         Kind::Alias { target } => target,
         _ => &[],
     }
-}
-
-/// A length in memory as the format counts.
-fn length(bytes: usize) -> u64 {
-    u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
-fn limit(what: Limit, found: u64, allowed: u64) -> Result<u64, WriteError> {
-    if found > allowed { Err(WriteError::Limit { what, found, allowed }) } else { Ok(found) }
-}
-
-fn end(what: Limit, offset: u64, size: u64) -> Result<u64, WriteError> {
-    limit(what, offset.saturating_add(size), MAX_END)
-}
-
-fn narrow(what: Limit, value: u64) -> Result<U32, WriteError> {
-    let error = |_| WriteError::Limit { what, found: value, allowed: MAX_END };
-    u32::try_from(value).map(U32::new).map_err(error)
-}
-
-fn at(offset: u64) -> impl FnOnce(io::Error) -> WriteError {
-    move |source| WriteError::Output { offset, source }
 }
