@@ -1,0 +1,33 @@
+//! Which processes and mounts are there.
+
+use std::fs;
+
+/// The processes, but for this one, that have `text` in their command line or environment, as
+/// far as this user may read those. A test's own folder in it makes them the test's own.
+#[must_use]
+pub fn mentioning(text: &str) -> Vec<i32> {
+    let has = |path: String| {
+        let bytes = fs::read(path).unwrap_or_default();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let processes = fs::read_dir("/proc").expect("/proc is mounted").flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    ids.filter(|&id| id != own)
+        .filter(|id| has(format!("/proc/{id}/cmdline")) || has(format!("/proc/{id}/environ")))
+        .collect()
+}
+
+/// The mounts that this process sees and that a launch, or anything about `folder`, would have
+/// made.
+#[must_use]
+pub fn mounts_about(folder: &str) -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+    let ours = |line: &&str| {
+        line.contains(folder)
+            || line.contains(" - tmpfs epk ")
+            || line.contains(" /package ")
+            || line.contains(" /user-data ")
+    };
+    table.lines().filter(ours).map(str::to_owned).collect()
+}
