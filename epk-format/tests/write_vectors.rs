@@ -1,5 +1,5 @@
 //! Packages made by EXOS's own packer, taken apart and written again: everything but the zlib
-//! streams must come out the same. Needs `EPK_VECTORS`, the folder with `valid/`.
+//! streams must come out the same. Needs `EPK_VECTORS`, the folder of the shared vectors.
 
 mod support;
 
@@ -24,12 +24,13 @@ impl Signer for Verbatim {
 
 #[test]
 fn exos_packages_come_out_the_same() {
-    let Some(folder) = std::env::var_os("EPK_VECTORS").map(PathBuf::from) else {
+    let Some(folder) = std::env::var_os("EPK_VECTORS").map(|root| PathBuf::from(root).join("epk"))
+    else {
         eprintln!("skipped: EPK_VECTORS is not set");
         return;
     };
     let mut seen = 0;
-    for file in std::fs::read_dir(folder.join("valid")).expect("EPK_VECTORS has valid/") {
+    for file in std::fs::read_dir(folder.join("valid")).expect("EPK_VECTORS has epk/valid/") {
         let path = file.expect("an entry").path();
         if path.extension().is_some_and(|extension| extension == "epk") {
             rewrite(&path);
@@ -43,7 +44,8 @@ fn rewrite(path: &std::path::Path) {
     let name = path.display();
     let bytes = std::fs::read(path).expect("readable");
     let theirs = Decoded::new(&bytes);
-    let command = std::fs::read_to_string(path.with_extension("cmd")).expect("a command");
+    let text = std::fs::read_to_string(path.with_extension("cmd")).expect("readable");
+    let command = text.lines().find(|line| line.starts_with("epk-pack")).expect("a command");
     let option = |wanted: &str| {
         let mut words = command.split_whitespace().skip_while(|&word| word != wanted).skip(1);
         words.next().map(str::to_owned)

@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for line in
-            ["", "a", "a b c", "a b -x", "a b -o", "a b -o rw", "a b --ready-fd 2", "a b --fd"]
+            ["", "a", "a b c", "a b -x", "a b -o", "a b -o rw", "a b --ready-fd 0", "a b --fd"]
         {
             assert!(parsed(line).is_err(), "{line}");
         }

@@ -70,7 +70,7 @@ pub(crate) fn mount(target: &Path, options: &MountOptions) -> Result<OwnedFd, At
     match device {
         Ok(Some(device)) if output.status.success() => Ok(device),
         Err(errno) => Err(Attempt::system(way, errno)),
-        Ok(_) => Err(Attempt::new(way, complaint(&output))),
+        Ok(_) => Err(Attempt::new(way, complaint(&helper, &output))),
     }
 }
 
@@ -90,15 +90,22 @@ pub(crate) fn unmount(
         .stdin(Stdio::null())
         .output()
         .map_err(|error| Attempt::new(way.clone(), error.to_string()))?;
-    if output.status.success() { Ok(()) } else { Err(Attempt::new(way, complaint(&output))) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(Attempt::new(way, complaint(&helper, &output)))
+    }
 }
 
 /// What the helper said, without its own name before it.
-fn complaint(output: &Output) -> String {
+fn complaint(helper: &Path, output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let line =
-        NAMES.iter().find_map(|name| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or(line);
+    let names = [helper.as_os_str(), helper.file_name().unwrap_or_default()];
+    let line = names
+        .iter()
+        .find_map(|name| line.strip_prefix(name.to_str()?)?.strip_prefix(": "))
+        .unwrap_or(line);
     if line.is_empty() { output.status.to_string() } else { line.to_owned() }
 }
 
@@ -132,6 +139,19 @@ mod tests {
             option_list(&options),
             "ro,nosuid,nodev,default_permissions,subtype=epkfs,noexec,fsname=/a\\,suid\\\\\\,b.epk"
         );
+    }
+
+    #[test]
+    fn complaints_lose_the_helpers_name() {
+        let helper = Path::new("/usr/bin/fusermount3");
+        for name in ["/usr/bin/fusermount3", "fusermount3"] {
+            let output = Output {
+                status: std::process::ExitStatus::default(),
+                stdout: Vec::new(),
+                stderr: format!("\n{name}: user has no write access\nmore\n").into(),
+            };
+            assert_eq!(complaint(helper, &output), "user has no write access");
+        }
     }
 
     #[test]

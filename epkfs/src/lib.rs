@@ -31,6 +31,7 @@
 pub mod control;
 pub mod daemon;
 pub mod handover;
+pub mod log;
 pub mod mount;
 pub mod notify;
 pub mod options;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use epkfs::daemon::{self, Error, ErrorKind, Ready};
-use epkfs::notify;
+use epkfs::{log, notify};
 
 use crate::cli::{Arguments, Command};
 
@@ -47,7 +47,17 @@ fn mount(mut arguments: Arguments) -> Result<(), Error> {
         }
         None => None,
     };
-    start_log(&arguments)?;
+    log::start(match &arguments.options.log {
+        Some(path) => log::Destination::File(
+            File::options()
+                .create(true)
+                .append(true)
+                .open(path)
+                .map_err(|source| Error::File { path: path.clone(), source })?,
+        ),
+        None if arguments.foreground => log::Destination::StandardError,
+        None => log::Destination::System,
+    });
     let tell = |outcome: Result<&Ready, &str>| {
         if let Some(file) = &ready_fd {
             warn("--ready-fd", notify::write_line(file, outcome));
@@ -70,20 +80,6 @@ fn mount(mut arguments: Arguments) -> Result<(), Error> {
         tell(Err(&error.to_string()));
     }
     result
-}
-
-/// Log lines are JSON. They go to `-o log=FILE`, else to standard error, which a daemon in the
-/// background doesn't have: it sends them to the system's log.
-fn start_log(arguments: &Arguments) -> Result<(), Error> {
-    let log = tracing_subscriber::fmt().json().flatten_event(true).with_ansi(false);
-    if let Some(path) = &arguments.options.log {
-        let file = File::options().create(true).append(true).open(path);
-        let file = file.map_err(|source| Error::File { path: path.clone(), source })?;
-        log.with_writer(file).init();
-    } else {
-        log.with_writer(std::io::stderr).init();
-    }
-    Ok(())
 }
 
 fn warn(what: &str, result: std::io::Result<()>) {

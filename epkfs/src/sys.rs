@@ -2,9 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use nix::unistd::{ForkResult, Pid};
@@ -56,15 +56,22 @@ pub(crate) fn receive_descriptor(socket: impl AsFd) -> nix::Result<Option<OwnedF
 }
 
 /// Takes over a descriptor that the parent process left open for us and named by its number.
+/// Standard streams stay open and are copied.
+///
+/// # Errors
+/// When it isn't open.
 pub fn inherited_descriptor(number: RawFd) -> io::Result<OwnedFd> {
     if number < 0 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // SAFETY: borrowing is undone at once; a number that isn't open gives an error.
-    let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
-    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    // SAFETY: it is open, and the caller says that nothing else in this process uses it.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    // SAFETY: borrowed for the next call only, which tells a number that isn't open by an error.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let copy = fcntl(borrowed, FcntlArg::F_DUPFD_CLOEXEC(libc::STDERR_FILENO + 1))?;
+    if number > libc::STDERR_FILENO {
+        nix::unistd::close(number)?;
+    }
+    // SAFETY: the kernel has just made it for us, nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// Whether a descriptor is open.

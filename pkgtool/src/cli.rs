@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{cat, extract, inspect, keygen, ls, pack, run, verify};
+use crate::commands::{
+    cat, extract, inspect, keygen, ls, mount, mounts, pack, run, umount, verify,
+};
 use crate::exit::Failure;
 
 /// Ship and run an application as one verified, compressed file
@@ -21,6 +23,9 @@ pub(crate) struct Cli {
 enum Command {
     Pack(Box<pack::Args>),
     Run(run::RunArgs),
+    Mount(mount::MountArgs),
+    Umount(umount::UmountArgs),
+    Mounts(mounts::MountsArgs),
     Verify(verify::VerifyArgs),
     Inspect(inspect::InspectArgs),
     Ls(ls::LsArgs),
@@ -34,6 +39,9 @@ impl Cli {
         match &self.command {
             Command::Pack(args) => pack::run(args),
             Command::Verify(args) => verify::verify(args),
+            Command::Mount(args) => mount::mount(args),
+            Command::Umount(args) => umount::umount(args),
+            Command::Mounts(args) => mounts::mounts(args),
             Command::Run(args) => run::run(args),
             Command::Inspect(args) => inspect::inspect(args),
             Command::Ls(args) => ls::ls(args),

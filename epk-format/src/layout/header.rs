@@ -53,7 +53,7 @@ pub struct Header {
     pub signature_offset: U64,
     /// Length of the signature blob, 0 when there is none.
     pub signature_size: U64,
-    /// SHA-256 of the package, see [`crate::validate`].
+    /// SHA-256 of the file with these 32 bytes taken as zero and the signature cut out.
     pub package_hash: [u8; 32],
     /// Zero.
     pub reserved: [u8; 16],

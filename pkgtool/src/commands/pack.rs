@@ -11,6 +11,7 @@ use std::thread;
 
 use clap::ValueEnum;
 use epk_format::limits;
+use epk_format::manifest::Manifest;
 use epk_format::write::{self, Compression, PlanEntry, PlanError, Signer, WriteError, Written};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -151,6 +152,8 @@ enum Method {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let root = open_folder(&args.dir)?;
     let (manifest, leave_out) = read_manifest(args)?;
+    let described = Manifest::parse(&manifest)
+        .map_err(|error| Failure::manifest(&manifest_file(args), &error))?;
     let aliases = aliases::collect(&args.alias, &args.aliases)?;
     let signer = signer(args)?;
     let times = Times::new(args.mtime, epoch()?.as_deref())?;
@@ -169,6 +172,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     add_aliases(&mut entries, &aliases);
     let plan = write::Plan::new(entries).map_err(|error| bad_plan(&error))?;
+    warn_of_targets(&described, &plan);
 
     let bar = Bar::new(plan.content_bytes().unwrap_or(u64::MAX));
     let written = write::write(
@@ -193,10 +197,37 @@ fn open_folder(dir: &Path) -> Result<OwnedFd, Failure> {
         .map_err(|error| Failure::system(format!("cannot open `{}`", dir.display()), &error))
 }
 
+/// Where the manifest is read from.
+fn manifest_file(args: &Args) -> PathBuf {
+    args.manifest.clone().unwrap_or_else(|| args.dir.join(MANIFEST))
+}
+
+/// Says which targets of the manifest could not be run. The format allows them: a package may be
+/// made to be completed by other means.
+fn warn_of_targets(manifest: &Manifest, plan: &write::Plan) {
+    let commands = manifest.commands.iter().map(|(name, target)| (name.as_str(), target));
+    for (name, target) in std::iter::once(("entry", &manifest.entry)).chain(commands) {
+        let problem = match plan.get(target.trim_start_matches('/').as_bytes()) {
+            // It may lie behind an alias.
+            None if plan.entries().iter().any(|e| matches!(e.kind, write::Kind::Alias { .. })) => {
+                continue;
+            }
+            None => "is not in the package",
+            Some(PlanEntry { kind: write::Kind::File { .. }, permissions, .. })
+                if permissions & 0o111 == 0 =>
+            {
+                "has no permission to execute"
+            }
+            Some(PlanEntry { kind: write::Kind::File { .. }, .. }) => continue,
+            Some(_) => "is not a file",
+        };
+        eprintln!("warning: manifest: `{name}`: `{target}` {problem}");
+    }
+}
+
 /// The manifest's text, and its path in the folder if it lies there.
 fn read_manifest(args: &Args) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
-    let default = args.dir.join(MANIFEST);
-    let file = args.manifest.as_deref().unwrap_or(&default);
+    let file = manifest_file(args);
     let failed = |error: &dyn std::error::Error| {
         let failure = Failure::system(format!("cannot read `{}`", file.display()), error);
         if args.manifest.is_some() {
@@ -206,10 +237,15 @@ fn read_manifest(args: &Args) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
         }
     };
     let mut text = Vec::new();
-    // One byte more than allowed is enough to be refused by the writer.
-    let opened = File::open(file).map_err(|error| failed(&error))?;
+    // One byte more than allowed tells that it is too large; cut there it would be another text.
+    let opened = File::open(&file).map_err(|error| failed(&error))?;
     let most = limits::MANIFEST_BYTES.saturating_add(1);
     opened.take(most).read_to_end(&mut text).map_err(|error| failed(&error))?;
+    if u64::try_from(text.len()).is_ok_and(|size| size == most) {
+        let allowed = limits::MANIFEST_BYTES;
+        let message = format!("`{}`: manifest of more than {allowed} bytes", file.display());
+        return Err(Failure::new(Exit::InvalidPackage, message));
+    }
 
     // The name as given, in its folder as it really is: a link is left out, not what it points to.
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());

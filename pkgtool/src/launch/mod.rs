@@ -20,6 +20,7 @@ use epk_format::Package;
 use epk_format::package::Kind;
 use epk_format::resolve::Resolved;
 use epkfs::handover::{self, Inherited};
+use epkfs::log;
 use epkfs::mount::{MountOptions, mount_device, open_device};
 use epkfs::session::Config;
 
@@ -49,6 +50,8 @@ impl Launch {
         if !user::may_mount() {
             user::enter()?;
         }
+        // The server's words about damage, as long as the application can show them.
+        log::start(log::Destination::StandardError);
         let config = Config::new(&self.image, SystemTime::now());
         let server = handover::start(self.package, &config, &self.inherited)
             .map_err(|error| Failure::launch(format!("cannot start the server: {error}")))?;

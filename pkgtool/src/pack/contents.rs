@@ -144,3 +144,84 @@ impl Read for Checked {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn files(folder: &Path, path: &str) -> Files {
+        let metadata = fs::metadata(folder.join(path)).expect("there");
+        let found = Found { identity: Identity::of(&metadata), via: Via::Folders };
+        Files::new(File::open(folder).expect("a folder").into(), vec![found])
+    }
+
+    fn read(files: &Files, path: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        files.open(ContentId(0), path.as_bytes())?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    #[test]
+    fn reads_what_the_walk_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(folder.path().join("a/b")).expect("made");
+        for path in ["f", "a/b/f"] {
+            fs::write(folder.path().join(path), path).expect("written");
+            let files = files(folder.path(), path);
+            // Twice: the second time its folder is still open.
+            for _ in 0..2 {
+                assert_eq!(read(&files, path).expect("readable"), path.as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_has_changed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("d/f");
+        fs::create_dir(folder.path().join("d")).expect("made");
+        let changes: [(&str, &dyn Fn()); 5] = [
+            ("longer", &|| fs::write(&path, "longer").expect("written")),
+            ("mode", &|| {
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+                fs::set_permissions(&path, mode).expect("set");
+            }),
+            ("another file", &|| {
+                fs::write(folder.path().join("g"), "text").expect("written");
+                fs::rename(folder.path().join("g"), &path).expect("renamed");
+            }),
+            ("a link", &|| {
+                fs::rename(&path, folder.path().join("d/g")).expect("renamed");
+                std::os::unix::fs::symlink("g", &path).expect("linked");
+            }),
+            ("a link above", &|| {
+                fs::rename(folder.path().join("d"), folder.path().join("e")).expect("renamed");
+                std::os::unix::fs::symlink("e", folder.path().join("d")).expect("linked");
+            }),
+        ];
+        for (name, change) in changes {
+            let _ = fs::remove_file(&path);
+            fs::write(&path, "text").expect("written");
+            let files = files(folder.path(), "d/f");
+            change();
+            assert!(read(&files, "d/f").is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_changes_while_it_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("f");
+        fs::write(&path, "text").expect("written");
+        let files = files(folder.path(), "f");
+        let mut reader = files.open(ContentId(0), b"f").expect("open");
+        let mut half = [0; 2];
+        reader.read_exact(&mut half).expect("readable");
+        fs::write(&path, "another").expect("written");
+        let mut rest = Vec::new();
+        assert!(reader.read_to_end(&mut rest).is_err());
+    }
+}

@@ -142,19 +142,21 @@ impl Lost {
             (self.hard_links, "hard link", "packed as separate files"),
             (self.symlinks_followed, "symbolic link", "packed as what they point to"),
             (self.symlinks_skipped, "symbolic link", "left out"),
-            (self.special_skipped, "socket, pipe or device", "left out"),
+            (self.special_skipped, "special file", "left out"),
             (self.names_skipped, "unpackable name", "left out"),
             (self.mode_bits_dropped, "file", "packed without special permission bits"),
             (self.xattrs_dropped, "path", "packed without extended attributes"),
             (self.folder_modes, "folder", "with unusual permissions: packages don't keep them"),
         ];
         let lost = table.into_iter().filter(|(count, ..)| *count > 0);
-        lost.map(|(count, what, how)| {
-            let plural = if count == 1 { "" } else { "s" };
-            format!("{count} {what}{plural} {how}")
-        })
-        .collect()
+        lost.map(|(count, what, how)| format!("{} {how}", counted(count, what))).collect()
     }
+}
+
+/// "1 file", "2 files".
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// The refusal: every finding with its path, and a hint for each kind.

@@ -1,14 +1,14 @@
 //! What `pack` says when it is done.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use epk_format::path::display;
 use epk_format::signature::KeyId;
 use epk_format::write::{Kind, Plan, Written};
 use serde::Serialize;
-use std::os::unix::ffi::OsStrExt;
 
-use super::losses::Lost;
+use super::losses::{Lost, counted};
 
 /// The summary of `pack --json`: one object, schema `epk.pack/1`.
 #[derive(Debug, Serialize)]
@@ -74,14 +74,22 @@ impl Summary {
     /// The same for people, line by line.
     pub(crate) fn lines(&self) -> Vec<String> {
         let path = display(Path::new(&self.path).as_os_str().as_bytes()).into_owned();
+        let kinds = [(self.files, "file"), (self.folders, "folder")];
+        let kinds = kinds.map(|(count, what)| counted(count, what)).join(" and ");
+        let aliases = match self.aliases {
+            0 => String::new(),
+            1 => ", 1 folder alias".to_owned(),
+            count => format!(", {count} folder aliases"),
+        };
         let mut lines = vec![
+            format!("packed {kinds}{aliases} into `{path}`"),
             format!(
-                "packed {} files, {} folders and {} aliases into `{path}`",
-                self.files, self.folders, self.aliases
-            ),
-            format!(
-                "{} bytes: {} bytes of content stored as {} in {} blocks, {} of them compressed",
-                self.size, self.plain_bytes, self.stored_bytes, self.blocks, self.compressed_blocks
+                "{}: {} of content stored as {} in {}, {} of them compressed",
+                counted(self.size, "byte"),
+                counted(self.plain_bytes, "byte"),
+                self.stored_bytes,
+                counted(self.blocks, "block"),
+                self.compressed_blocks
             ),
             format!("package hash {}", self.package_hash),
         ];

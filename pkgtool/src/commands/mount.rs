@@ -1,0 +1,82 @@
+//! `pkgtool mount`
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::Args;
+use epkfs::daemon::{self, Error, ErrorKind};
+use epkfs::log::{self, Destination};
+use epkfs::options::Options;
+
+use crate::exit::{Exit, Failure};
+use crate::input::{self, TrustArgs};
+
+/// Mount a package on a folder, read-only
+///
+/// Returns when the mount answers. It stays until `pkgtool umount`; every block is verified when
+/// it is first read. Without privileges this needs fuse3's `fusermount3`, or a user namespace
+/// (`unshare -Urm`); `pkgtool run` needs neither.
+#[derive(Debug, Args)]
+pub(crate) struct MountArgs {
+    /// The package
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// The folder on which it is mounted
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+
+    /// Serve from this process instead of from one in the background, until a signal ends it
+    #[arg(long)]
+    foreground: bool,
+
+    /// Mount options, comma-separated: allow_other, noexec, uid=N, gid=N, cache=SIZE, threads=N,
+    /// log=FILE
+    #[arg(short, value_name = "OPTIONS")]
+    options: Vec<String>,
+
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+pub(crate) fn mount(args: &MountArgs) -> Result<(), Failure> {
+    let mut options = Options::new(SystemTime::now());
+    options.signature = args.trust.signature.into();
+    options.trust.clone_from(&args.trust.trust);
+    options.search_path = std::env::var_os("PATH");
+    // Says what is missing, as every command does.
+    args.trust.open_options()?;
+    for list in &args.options {
+        options.apply(list).map_err(|error| {
+            Failure::usage(error).hint("`epkfs --help` lists the options of a mount")
+        })?;
+    }
+    input::open_file(&args.file)?;
+    log::start(match &options.log {
+        Some(path) => Destination::File(
+            File::options()
+                .create(true)
+                .append(true)
+                .open(path)
+                .map_err(|error| Failure::system(format!("`{}`", path.display()), &error))?,
+        ),
+        None if args.foreground => Destination::StandardError,
+        None => Destination::System,
+    });
+    let result = if args.foreground {
+        daemon::run(&args.file, &args.folder, &options, |_| {})
+    } else {
+        daemon::start(&args.file, &args.folder, &options).map(|_| ())
+    };
+    result.map_err(|error| failure(&error))
+}
+
+fn failure(error: &Error) -> Failure {
+    let exit = match error.kind() {
+        ErrorKind::Package => Exit::InvalidPackage,
+        ErrorKind::Signature => Exit::Signature,
+        _ => Exit::Environment,
+    };
+    error.hints().into_iter().fold(Failure::because(exit, error), Failure::hint)
+}

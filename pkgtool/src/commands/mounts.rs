@@ -1,0 +1,109 @@
+//! `pkgtool mounts`
+
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use epk_format::path;
+use epkfs::control::{QueryError, Status, query};
+use epkfs::table::{self, MountInfo};
+use serde_json::{Value, json};
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::exit::Failure;
+
+/// How long a server may take to answer before it counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// List mounted packages
+///
+/// What their servers say of themselves: process, cache, counters. Mounts whose server is gone
+/// show as `dead`, those whose server doesn't answer within two seconds as `silent`.
+#[derive(Debug, Args)]
+pub(crate) struct MountsArgs {
+    /// Print a JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// A mount, and what its server said.
+pub(crate) struct Surveyed {
+    pub(crate) info: MountInfo,
+    answer: Result<Status, QueryError>,
+}
+
+impl Surveyed {
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.answer, Err(QueryError::Dead(_)))
+    }
+
+    fn state(&self) -> &'static str {
+        match &self.answer {
+            Ok(_) => "live",
+            Err(QueryError::Dead(_)) => "dead",
+            Err(QueryError::Timeout(..)) => "silent",
+            // Another user's mount, or one that something else covers.
+            Err(_) => "unknown",
+        }
+    }
+}
+
+/// Every mount that this process sees, each asked at the same time.
+pub(crate) fn survey() -> Result<Vec<Surveyed>, Failure> {
+    let mounts = table::list().map_err(|error| Failure::system("cannot list mounts", &error))?;
+    let answers: Vec<_> = thread::scope(|scope| {
+        let asking: Vec<_> =
+            mounts.iter().map(|info| scope.spawn(|| query(&info.mountpoint, PATIENCE))).collect();
+        asking.into_iter().map(thread::ScopedJoinHandle::join).collect()
+    });
+    let pairs = mounts.into_iter().zip(answers);
+    Ok(pairs.filter_map(|(info, answer)| Some(Surveyed { info, answer: answer.ok()? })).collect())
+}
+
+pub(crate) fn mounts(args: &MountsArgs) -> Result<(), Failure> {
+    let mounts = survey()?;
+    if args.json {
+        mounts.iter().for_each(|mount| println!("{}", to_json(mount)));
+        return Ok(());
+    }
+    for mount in &mounts {
+        let place = path::display(mount.info.mountpoint.as_os_str().as_bytes()).into_owned();
+        let image = path::display(mount.info.source.as_os_str().as_bytes()).into_owned();
+        match &mount.answer {
+            Ok(status) => println!(
+                "{place}: {image}, pid {}, cache {} of {} KiB, {} reads, {} blocks loaded, {} \
+                 damaged",
+                status.pid,
+                status.cache_bytes / 1024,
+                status.cache_capacity / 1024,
+                status.counters.read,
+                status.counters.blocks_loaded,
+                status.counters.damaged_blocks,
+            ),
+            Err(error) => println!("{place}: {image}, {}: {error}", mount.state()),
+        }
+    }
+    Ok(())
+}
+
+fn to_json(mount: &Surveyed) -> Value {
+    let mut object = json!({
+        "schema": "epk.mounts/1",
+        "mountpoint": mount.info.mountpoint.to_string_lossy(),
+        "image": mount.info.source.to_string_lossy(),
+        "state": mount.state(),
+    });
+    match &mount.answer {
+        Ok(status) => {
+            object["package_hash"] = json!(status.package_hash);
+            object["pid"] = json!(status.pid);
+            object["started"] = json!(status.started);
+            object["threads"] = json!(status.threads);
+            object["cache_bytes"] = json!(status.cache_bytes);
+            object["cache_capacity"] = json!(status.cache_capacity);
+            object["counters"] = json!(status.counters);
+        }
+        Err(error) => object["error"] = json!(error.to_string()),
+    }
+    object
+}

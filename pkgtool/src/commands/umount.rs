@@ -1,0 +1,48 @@
+//! `pkgtool umount`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use epkfs::unmount::{UnmountError, unmount};
+
+use super::mounts::{self, Surveyed};
+use crate::exit::{Exit, Failure};
+
+/// Unmount packages
+///
+/// Also takes away what a server that died has left behind. Refuses folders where something else
+/// is mounted.
+#[derive(Debug, Args)]
+pub(crate) struct UmountArgs {
+    /// The folders on which packages are mounted
+    #[arg(required_unless_present = "dead", value_name = "DIR")]
+    folders: Vec<PathBuf>,
+
+    /// Unmount even if it is in use: it vanishes at once, and ends when its last user has left
+    #[arg(long)]
+    lazy: bool,
+
+    /// Take away every mount whose server is gone
+    #[arg(long, conflicts_with = "folders")]
+    dead: bool,
+}
+
+pub(crate) fn umount(args: &UmountArgs) -> Result<(), Failure> {
+    let search_path = std::env::var_os("PATH");
+    let folders = if args.dead { dead()? } else { args.folders.clone() };
+    for folder in &folders {
+        unmount(folder, args.lazy, search_path.as_deref()).map_err(|error| match error {
+            UnmountError::NotMounted(_) => Failure::because(Exit::Finding, &error)
+                .hint("`pkgtool mounts` lists the mounts of packages"),
+            UnmountError::Busy(_) => Failure::because(Exit::Finding, &error)
+                .hint("`--lazy` takes it out of sight now, and away when its last user has left"),
+            _ => Failure::because(Exit::Environment, &error),
+        })?;
+    }
+    Ok(())
+}
+
+fn dead() -> Result<Vec<PathBuf>, Failure> {
+    let mounts = mounts::survey()?;
+    Ok(mounts.into_iter().filter(Surveyed::is_dead).map(|dead| dead.info.mountpoint).collect())
+}
