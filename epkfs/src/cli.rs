@@ -99,9 +99,8 @@ pub(crate) fn parse(
 
 fn descriptor(number: &OsStr) -> Result<i32, String> {
     let number = number.to_str().and_then(|number| number.parse().ok());
-    number
-        .filter(|&number| number > 2)
-        .ok_or_else(|| "`--ready-fd` needs the number of an open descriptor above 2".to_owned())
+    let writable = number.filter(|&number| number > 0);
+    writable.ok_or_else(|| "`--ready-fd` needs the number of an open descriptor".to_owned())
 }
 
 #[cfg(test)]

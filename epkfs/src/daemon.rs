@@ -169,18 +169,19 @@ pub fn run(
     let device = mount::mount(&target, &options.mount_options(image.clone()))?;
     let ours = Ours::at(&target, options);
 
-    let hide = ours.clone();
-    let waiting = signals.watch(move || hide.remove()).map_err(Error::Start)?;
+    let waiting = signals.watch(move || ours.remove()).map_err(Error::Start)?;
     let ready = Ready { mountpoint: target, pid: std::process::id() };
     let result = session::serve(package, device, &options.config(image), || on_ready(&ready));
     waiting.end();
-    // After an error the mount would stay behind, dead.
-    ours.remove();
+    // An aborted connection leaves its mount behind, dead. It is looked for by that, not by its
+    // numbers: these may by now be those of another mount.
+    if let Err(error) = unmount::clean_dead(&ready.mountpoint, options.search_path.as_deref()) {
+        tracing::warn!(%error, "the mount stays");
+    }
     result.map_err(Error::Session)
 }
 
 /// Our entry in the table of mounts.
-#[derive(Debug, Clone)]
 struct Ours {
     mount: Option<MountInfo>,
     search_path: Option<std::ffi::OsString>,
@@ -192,7 +193,8 @@ impl Ours {
         Self { mount, search_path: options.search_path.clone() }
     }
 
-    /// Unmounts it, wherever it was moved to; nothing else that may be mounted there by now.
+    /// Unmounts it, wherever it was moved to, and nothing else that may be mounted there by now.
+    /// Its numbers are its own as long as it is served.
     fn remove(&self) {
         let Some(ours) = &self.mount else { return };
         let mounts = table::list().unwrap_or_default();
@@ -230,7 +232,11 @@ pub fn start(image: &Path, mountpoint: &Path, options: &Options) -> Result<Ready
         Fork::Child => {
             drop(ours);
             // Split once more, so that the daemon is nobody's child and nobody's session leader.
-            let status = match setsid().map_err(io::Error::from).and_then(|_| sys::fork()) {
+            let split = setsid()
+                .map_err(io::Error::from)
+                .and_then(|_| sys::close_inherited())
+                .and_then(|()| sys::fork());
+            let status = match split {
                 Ok(Fork::Parent(_)) => 0,
                 Ok(Fork::Child) => be_daemon(image, &mountpoint, options, theirs),
                 Err(error) => {

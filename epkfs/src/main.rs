@@ -1,15 +1,17 @@
 //! Mounts an EPK package: `epkfs IMAGE MOUNTPOINT`.
 
 mod cli;
+mod supervisor;
 
 use std::fs::File;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use epkfs::daemon::{self, Error, ErrorKind, Ready};
-use epkfs::{log, notify};
+use epkfs::daemon::{self, Error, ErrorKind};
+use epkfs::log;
 
 use crate::cli::{Arguments, Command};
+use crate::supervisor::Supervisor;
 
 fn main() -> ExitCode {
     let arguments = match cli::parse(std::env::args_os().skip(1), SystemTime::now()) {
@@ -41,12 +43,6 @@ fn main() -> ExitCode {
 
 fn mount(mut arguments: Arguments) -> Result<(), Error> {
     arguments.options.search_path = std::env::var_os("PATH");
-    let ready_fd = match arguments.ready_fd {
-        Some(number) => {
-            Some(File::from(epkfs::inherited_descriptor(number).map_err(Error::Start)?))
-        }
-        None => None,
-    };
     log::start(match &arguments.options.log {
         Some(path) => log::Destination::File(
             File::options()
@@ -58,32 +54,22 @@ fn mount(mut arguments: Arguments) -> Result<(), Error> {
         None if arguments.foreground => log::Destination::StandardError,
         None => log::Destination::System,
     });
-    let tell = |outcome: Result<&Ready, &str>| {
-        if let Some(file) = &ready_fd {
-            warn("--ready-fd", notify::write_line(file, outcome));
-        }
-        if let (Ok(ready), Some(socket)) = (outcome, std::env::var_os("NOTIFY_SOCKET")) {
-            warn("NOTIFY_SOCKET", notify::systemd(&socket, ready.pid));
-        }
-    };
-    let Arguments { image, mountpoint, options, .. } = &arguments;
-    let mut told = false;
-    let result = if arguments.foreground {
-        daemon::run(image, mountpoint, options, |ready| {
+    let Arguments { image, mountpoint, options, ready_fd, .. } = &arguments;
+    let supervisor = Supervisor { ready_fd: *ready_fd, socket: std::env::var_os("NOTIFY_SOCKET") };
+    supervisor.check().map_err(Error::Start)?;
+    if arguments.foreground {
+        let mut told = false;
+        let result = daemon::run(image, mountpoint, options, |ready| {
+            supervisor.tell(Ok(ready));
             told = true;
-            tell(Ok(ready));
-        })
+        });
+        if let (Err(error), false) = (&result, told) {
+            supervisor.tell(Err(error));
+        }
+        result
     } else {
-        daemon::start(image, mountpoint, options).map(|ready| tell(Ok(&ready)))
-    };
-    if let (Err(error), false) = (&result, told) {
-        tell(Err(&error.to_string()));
-    }
-    result
-}
-
-fn warn(what: &str, result: std::io::Result<()>) {
-    if let Err(error) = result {
-        tracing::warn!(%error, "cannot tell {what}");
+        let result = daemon::start(image, mountpoint, options);
+        supervisor.tell(result.as_ref());
+        result.map(drop)
     }
 }

@@ -1,6 +1,7 @@
 //! Telling a supervisor that a mount answers.
 
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -14,12 +15,12 @@ use crate::daemon::Ready;
 ///
 /// # Errors
 /// What the descriptor says.
-pub fn write_line(mut out: impl Write, outcome: Result<&Ready, &str>) -> io::Result<()> {
+pub fn write_line(mut out: impl Write, outcome: Result<&Ready, impl Display>) -> io::Result<()> {
     let line = match outcome {
         Ok(Ready { mountpoint, pid }) => {
             json!({"ready": true, "mountpoint": mountpoint.to_string_lossy(), "pid": pid})
         }
-        Err(error) => json!({ "error": error }),
+        Err(error) => json!({ "error": error.to_string() }),
     };
     out.write_all(format!("{line}\n").as_bytes())
 }
@@ -47,7 +48,7 @@ mod tests {
     fn lines_are_json() {
         let mut out = Vec::new();
         let ready = Ready { mountpoint: "/a \"b\"".into(), pid: 7 };
-        write_line(&mut out, Ok(&ready)).expect("memory");
+        write_line(&mut out, Ok::<_, &str>(&ready)).expect("memory");
         write_line(&mut out, Err("no\nway")).expect("memory");
         let lines: Vec<serde_json::Value> = out
             .split(|&byte| byte == b'\n')

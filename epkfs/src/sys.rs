@@ -81,7 +81,7 @@ pub(crate) fn is_open(number: RawFd) -> bool {
 }
 
 /// Closes a descriptor that the parent process left open and that no Rust value here owns.
-pub(crate) fn close_inherited(number: RawFd) {
+pub(crate) fn close_descriptor(number: RawFd) {
     // SAFETY: the caller recorded the number before this process had opened anything.
     unsafe { libc::close(number) };
 }
@@ -106,6 +106,29 @@ pub(crate) fn fork() -> io::Result<Fork> {
         ForkResult::Parent { child } => Ok(Fork::Parent(child)),
         ForkResult::Child => Ok(Fork::Child),
     }
+}
+
+/// Closes what a parent process left open: in a daemon it would keep locks held and pipes'
+/// readers waiting. What this program opened itself stays, standard streams too.
+///
+/// # Errors
+/// When `/proc` can't be read.
+pub(crate) fn close_inherited() -> io::Result<()> {
+    let numbers: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&number| number > libc::STDERR_FILENO)
+        .collect();
+    for number in numbers {
+        // SAFETY: borrowed for the next call only, which tells a number that isn't open (the
+        // listing's own, by now) by an error.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+        // Everything here is opened with FD_CLOEXEC, so what lacks it came with the program's
+        // start and belongs to no object of ours.
+        if fcntl(borrowed, FcntlArg::F_GETFD).is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0) {
+            nix::unistd::close(number)?;
+        }
+    }
+    Ok(())
 }
 
 /// Ends this process without running what the parent registered for its own end.

@@ -4,13 +4,18 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
+use crate::control::{self, QueryError};
 use crate::fusermount;
 use crate::mount::{self, Attempt};
 use crate::table::{self, MountInfo};
+
+/// How long a daemon has to answer before it counts as one that hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why nothing was unmounted.
 #[derive(Debug, thiserror::Error)]
@@ -59,32 +64,37 @@ pub fn unmount(folder: &Path, lazy: bool, search_path: Option<&OsStr>) -> Result
 /// # Errors
 /// As [`unmount`].
 pub fn clean_dead(folder: &Path, search_path: Option<&OsStr>) -> Result<bool, UnmountError> {
-    if !is_dead(folder) {
-        return Ok(false);
+    let dead =
+        is_dead(folder).map_err(|source| UnmountError::Io { path: folder.to_owned(), source })?;
+    if dead {
+        unmount(folder, true, search_path)?;
     }
-    match unmount(folder, true, search_path) {
-        Ok(()) => Ok(true),
-        // A dead mount of someone else.
-        Err(UnmountError::NotMounted(_)) => Ok(false),
-        Err(error) => Err(error),
-    }
+    Ok(dead)
 }
 
-/// Whether the daemon of the FUSE filesystem at a path is gone.
-#[must_use]
-pub fn is_dead(path: &Path) -> bool {
-    let dead = [Some(Errno::ENOTCONN as i32), Some(Errno::ECONNABORTED as i32)];
-    fs::metadata(path).is_err_and(|error| dead.contains(&error.raw_os_error()))
+/// Whether there is an epkfs mount at `folder` whose daemon is gone. One that doesn't answer in
+/// time isn't.
+///
+/// Such a folder may look alive: what the kernel has in its caches it goes on to show.
+///
+/// # Errors
+/// When the table of mounts can't be read.
+pub fn is_dead(folder: &Path) -> io::Result<bool> {
+    // Other filesystems aren't asked anything.
+    let Ok(path) = resolve(folder) else { return Ok(false) };
+    let ours = table::at(&path)?.is_some_and(|mount| mount.is_epkfs());
+    Ok(ours && matches!(control::query(&path, PATIENCE), Err(QueryError::Dead(_))))
 }
 
 /// The path of a folder as the table of mounts has it, also when it can't be looked into.
 pub(crate) fn resolve(folder: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(folder) {
-        Err(_) if is_dead(folder) => {
+        // A dead mount that isn't in the kernel's caches.
+        Err(error) if error.raw_os_error() == Some(Errno::ENOTCONN as i32) => {
             let folder = std::path::absolute(folder)?;
             match (folder.parent(), folder.file_name()) {
                 (Some(parent), Some(name)) => Ok(fs::canonicalize(parent)?.join(name)),
-                _ => Err(Errno::ENOTCONN.into()),
+                _ => Err(error),
             }
         }
         path => path,

@@ -159,7 +159,9 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if self.is_running() {
-            self.signal(Signal::SIGTERM);
+            // A mount in use would wait for its users, which a failed test may have left behind.
+            let failed = std::thread::panicking();
+            self.signal(if failed { Signal::SIGKILL } else { Signal::SIGTERM });
             self.wait();
         }
         // After a kill something is left.

@@ -1,0 +1,8 @@
+//! Real mounts of real images.
+//!
+//! `suite` mounts as whoever runs it. `users` runs it again as an ordinary user, with fuse3's
+//! helper and in a user namespace, and must itself be run by root, who can become others.
+//! Nothing is skipped: a machine that can't mount fails.
+
+mod suite;
+mod users;
