@@ -1,11 +1,13 @@
 //! The system calls that Rust can't vouch for. All of the crate's unsafe code is here.
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use nix::unistd::{ForkResult, Pid};
 
@@ -129,6 +131,22 @@ pub(crate) fn close_inherited() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Becomes another program, as execve(2) with this process's environment. Returns only when that
+/// fails.
+///
+/// Rust's runtime ignores SIGPIPE and so would the new program, were it not given back here. And
+/// what `Command` uses, execvp(3), hands files that the kernel can't execute to the shell.
+pub fn execute(program: &CStr, arguments: &[CString]) -> nix::Error {
+    // SAFETY: the default action runs no code of this process.
+    match unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) } {
+        Ok(_) => match nix::unistd::execv(program, arguments) {
+            Ok(never) => match never {},
+            Err(errno) => errno,
+        },
+        Err(errno) => errno,
+    }
 }
 
 /// Ends this process without running what the parent registered for its own end.
