@@ -10,6 +10,7 @@ mod input;
 mod launch;
 mod namespace;
 mod pack;
+mod print;
 mod progress;
 mod select;
 

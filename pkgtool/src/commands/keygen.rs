@@ -10,6 +10,7 @@ use epk_format::signature::SigningKey;
 use serde_json::json;
 
 use crate::exit::Failure;
+use crate::print;
 
 /// Make a signing key
 ///
@@ -32,16 +33,12 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<(), Failure> {
     let (public, id) = (key.public().to_base64(), key.public().id());
     if args.json {
         let path = args.key.to_string_lossy();
-        println!(
-            "{}",
-            json!({
-                "schema": "epk.keygen/1", "path": path, "public_key": public, "key_id": id.as_str(),
-            })
-        );
+        print::line(json!({
+            "schema": "epk.keygen/1", "path": path, "public_key": public, "key_id": id.as_str(),
+        }))
     } else {
-        println!("{public} {id}");
+        print::line(format_args!("{public} {id}"))
     }
-    Ok(())
 }
 
 /// 32 bytes from the kernel's generator (urandom(4), which never runs dry once it is seeded).

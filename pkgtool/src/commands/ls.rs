@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::exit::Failure;
 use crate::input::{TrustArgs, open_package};
+use crate::print::failure;
 use crate::select::{self, Visit};
 
 /// List what a package holds, without mounting it
@@ -46,9 +47,9 @@ pub(crate) fn ls(args: &LsArgs) -> Result<(), Failure> {
     let package = open_package(&args.file, &args.trust.open_options()?)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     select::walk(&package, &args.file, &args.paths, |visit| {
-        print(&package, args, &visit, &mut out).map_err(Failure::environment)
+        print(&package, args, &visit, &mut out).map_err(|error| failure(&error))
     })?;
-    out.flush().map_err(Failure::environment)
+    out.flush().map_err(|error| failure(&error))
 }
 
 fn print(

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::exit::Failure;
+use crate::print;
 
 /// How long a server may take to answer before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -63,14 +64,13 @@ pub(crate) fn survey() -> Result<Vec<Surveyed>, Failure> {
 pub(crate) fn mounts(args: &MountsArgs) -> Result<(), Failure> {
     let mounts = survey()?;
     if args.json {
-        mounts.iter().for_each(|mount| println!("{}", to_json(mount)));
-        return Ok(());
+        return mounts.iter().try_for_each(|mount| print::line(to_json(mount)));
     }
     for mount in &mounts {
         let place = path::display(mount.info.mountpoint.as_os_str().as_bytes()).into_owned();
         let image = path::display(mount.info.source.as_os_str().as_bytes()).into_owned();
         match &mount.answer {
-            Ok(status) => println!(
+            Ok(status) => print::line(format_args!(
                 "{place}: {image}, pid {}, cache {} of {} KiB, {} reads, {} blocks loaded, {} \
                  damaged",
                 status.pid,
@@ -79,8 +79,10 @@ pub(crate) fn mounts(args: &MountsArgs) -> Result<(), Failure> {
                 status.counters.read,
                 status.counters.blocks_loaded,
                 status.counters.damaged_blocks,
-            ),
-            Err(error) => println!("{place}: {image}, {}: {error}", mount.state()),
+            ))?,
+            Err(error) => {
+                print::line(format_args!("{place}: {image}, {}: {error}", mount.state()))?;
+            }
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -25,6 +25,7 @@ use crate::pack::sign::{self, CommandSigner, KeySigner};
 use crate::pack::summary::Summary;
 use crate::pack::times::{Mtime, SOURCE_DATE_EPOCH, Times};
 use crate::pack::walk::{self, Tree};
+use crate::print;
 use crate::progress::Bar;
 
 /// The manifest's name in a folder.
@@ -354,10 +355,9 @@ fn report(args: &Args, summary: &Summary) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let failed = |error: &dyn std::error::Error| Failure::system("cannot print the summary", error);
-    let mut text = serde_json::to_vec(summary).map_err(|error| failed(&error))?;
-    text.push(b'\n');
-    std::io::stdout().write_all(&text).map_err(|error| failed(&error))
+    let text = serde_json::to_string(summary)
+        .map_err(|error| Failure::system("cannot print the summary", &error))?;
+    print::line(text)
 }
 
 /// Reads a size in bytes, with `K` or `M` (also `KiB`, `MiB`) for a unit.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::deep;
 use crate::exit::{Exit, Failure, exit_of, manifest_exit};
 use crate::input::{self, TrustArgs, open_file};
+use crate::print;
 
 /// Check packages: structure, PackageHash, signature and manifest
 ///
@@ -49,9 +50,9 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     for path in &args.files {
         let verdict = judge(path, &options, args);
         if args.json {
-            println!("{}", verdict.to_json(path));
+            print::line(verdict.to_json(path))?;
         } else {
-            println!("{}", verdict.to_line(path));
+            print::line(verdict.to_line(path))?;
         }
         if let Some(exit) = verdict.exit
             && worst.as_ref().is_none_or(|failure| failure.exit < exit)
