@@ -13,6 +13,7 @@ mod pack;
 mod print;
 mod progress;
 mod select;
+mod signals;
 
 use std::process::ExitCode;
 
