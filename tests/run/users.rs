@@ -80,7 +80,7 @@ fn a_data_folder_that_cannot_be_written_is_refused() {
 fn a_package_that_cannot_be_read_is_refused() {
     let copies = Copies::new(&["pkgtool"]);
     let (stage, mut command) = stage(&App::script("echo never"), &copies);
-    fs::set_permissions(stage.image(), Permissions::from_mode(0)).expect("ours");
+    fs::set_permissions(stage.image(), Permissions::from_mode(0o000)).expect("ours");
     Outcome::of(&mut command).fails(125, "Permission denied");
     stage.is_left_clean();
 }

@@ -17,8 +17,14 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(5));
+        pause();
     }
+}
+
+/// Between two looks at what tells nobody when it changes.
+#[expect(clippy::disallowed_methods, reason = "polls with a deadline, nothing relies on the time")]
+fn pause() {
+    thread::sleep(Duration::from_millis(3));
 }
 
 /// Reads to the end.
@@ -55,6 +61,6 @@ pub fn for_end(child: &mut Child) -> ExitStatus {
             let _status = child.wait();
             panic!("the process did not end in time");
         }
-        thread::sleep(Duration::from_millis(2));
+        pause();
     }
 }

@@ -33,7 +33,8 @@ fn told(stage: &Stage, words: &[&[u8]]) -> Vec<Vec<u8>> {
 #[test]
 fn the_first_word_may_name_a_command() {
     let stage = teller();
-    let cases: &[(&[&[u8]], &[&[u8]])] = &[
+    type Words<'w> = &'w [&'w [u8]];
+    let cases: &[(Words<'_>, Words<'_>)] = &[
         (&[], &[b"app"]),
         (&[b"x", b"y"], &[b"app", b"x", b"y"]),
         (&[b"tool"], &[b"tool"]),
