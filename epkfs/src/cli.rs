@@ -1,7 +1,7 @@
 //! The command line, as mount(8) and FUSE's tools expect it of a filesystem's helper.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use epkfs::options::Options;
@@ -29,7 +29,7 @@ Options after -o:
   signature=POLICY     disabled, optional (the default) or required
   trust=FILE           ids of the keys that `required` accepts, one a line
   log=FILE             append log lines to a file
-  ro, nosuid, nodev, default_permissions: always so
+  ro, nosuid, nodev, default_permissions: always so; suid and dev have no effect
   defaults, auto, noauto, user, users, nofail, _netdev, x-…: for mount(8) and systemd
 
 Exit status: 0 mounted (with -f: and unmounted again), 2 usage, 3 environment, 4 invalid package,
@@ -50,14 +50,17 @@ pub(crate) struct Arguments {
     pub(crate) options: Options,
 }
 
-/// Reads the arguments after the program's name. Options may stand before, between and after
-/// the two paths; `--` ends them.
+/// Reads the program's name and its arguments. Options may stand before, between and after the
+/// two paths; `--` ends them. Under a name like `mount.fuse.epkfs` it's mount(8) that calls.
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     now: SystemTime,
 ) -> Result<Command, String> {
     let mut arguments = arguments.into_iter();
     let (mut paths, mut options) = (Vec::new(), Options::new(now));
+    let program = arguments.next().map(PathBuf::from);
+    let name = program.as_deref().and_then(Path::file_name).unwrap_or_default();
+    options.from_mount = name.as_encoded_bytes().starts_with(b"mount.");
     let (mut foreground, mut ready_fd) = (false, None);
     while let Some(argument) = arguments.next() {
         let text = argument.to_str().unwrap_or_default();
@@ -108,7 +111,8 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Command, String> {
-        parse(line.split_whitespace().map(OsString::from), SystemTime::UNIX_EPOCH)
+        let words = ["epkfs"].into_iter().chain(line.split_whitespace());
+        parse(words.map(OsString::from), SystemTime::UNIX_EPOCH)
     }
 
     fn arguments(line: &str) -> Arguments {

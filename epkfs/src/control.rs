@@ -91,16 +91,19 @@ pub enum QueryError {
 pub fn query(mountpoint: &Path, timeout: Duration) -> Result<Status, QueryError> {
     let (sender, receiver) = mpsc::channel();
     let path = mountpoint.to_owned();
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("epkfs-query".into())
         .spawn(move || {
             // Nobody listens any more when the answer comes too late.
             let _sent = sender.send(ask(&path));
         })
         .map_err(|source| QueryError::Io { path: mountpoint.to_owned(), source })?;
-    receiver
-        .recv_timeout(timeout)
-        .unwrap_or_else(|_| Err(QueryError::Timeout(mountpoint.to_owned(), timeout)))
+    let Ok(answer) = receiver.recv_timeout(timeout) else {
+        return Err(QueryError::Timeout(mountpoint.to_owned(), timeout));
+    };
+    // It has nothing left to do. Whoever wants to fork next must be alone.
+    let _ended = thread.join();
+    answer
 }
 
 fn ask(path: &Path) -> Result<Status, QueryError> {

@@ -234,7 +234,7 @@ pub fn start(image: &Path, mountpoint: &Path, options: &Options) -> Result<Ready
             // Split once more, so that the daemon is nobody's child and nobody's session leader.
             let split = setsid()
                 .map_err(io::Error::from)
-                .and_then(|_| sys::close_inherited())
+                .and_then(|_| sys::close_all_inherited())
                 .and_then(|()| sys::fork());
             let status = match split {
                 Ok(Fork::Parent(_)) => 0,

@@ -62,7 +62,7 @@ pub fn start<S: Source + 'static>(
     match sys::fork()? {
         Fork::Child => {
             drop(ours);
-            inherited.0.iter().for_each(|&number| sys::close_descriptor(number));
+            inherited.0.iter().for_each(|&number| sys::close_inherited(number));
             // Split once more: what this process becomes must not find a child it never made.
             let status = match setsid().map_err(io::Error::from).and_then(|_| sys::fork()) {
                 Ok(Fork::Parent(_)) => 0,

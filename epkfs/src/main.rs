@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use epkfs::daemon::{self, Error, ErrorKind};
-use epkfs::log;
+use epkfs::log::{self, Destination};
 
 use crate::cli::{Arguments, Command};
 use crate::supervisor::Supervisor;
 
 fn main() -> ExitCode {
-    let arguments = match cli::parse(std::env::args_os().skip(1), SystemTime::now()) {
+    let arguments = match cli::parse(std::env::args_os(), SystemTime::now()) {
         Ok(Command::Mount(arguments)) => *arguments,
         Ok(Command::Print(text)) => {
             println!("{text}");
@@ -43,17 +43,7 @@ fn main() -> ExitCode {
 
 fn mount(mut arguments: Arguments) -> Result<(), Error> {
     arguments.options.search_path = std::env::var_os("PATH");
-    log::start(match &arguments.options.log {
-        Some(path) => log::Destination::File(
-            File::options()
-                .create(true)
-                .append(true)
-                .open(path)
-                .map_err(|source| Error::File { path: path.clone(), source })?,
-        ),
-        None if arguments.foreground => log::Destination::StandardError,
-        None => log::Destination::System,
-    });
+    log::start(destination(&arguments)?);
     let Arguments { image, mountpoint, options, ready_fd, .. } = &arguments;
     let supervisor = Supervisor { ready_fd: *ready_fd, socket: std::env::var_os("NOTIFY_SOCKET") };
     supervisor.check().map_err(Error::Start)?;
@@ -72,4 +62,14 @@ fn mount(mut arguments: Arguments) -> Result<(), Error> {
         supervisor.tell(result.as_ref());
         result.map(drop)
     }
+}
+
+/// A daemon in the background has no standard error.
+fn destination(arguments: &Arguments) -> Result<Destination, Error> {
+    if let Some(path) = &arguments.options.log {
+        let file = File::options().create(true).append(true).open(path);
+        let file = file.map_err(|source| Error::File { path: path.clone(), source })?;
+        return Ok(Destination::File(file));
+    }
+    Ok(if arguments.foreground { Destination::StandardError } else { Destination::System })
 }

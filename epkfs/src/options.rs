@@ -36,6 +36,8 @@ pub struct Options {
     pub search_path: Option<OsString>,
     /// Now.
     pub started: SystemTime,
+    /// Whether the options come from mount(8), which says `rw` when nobody has said anything.
+    pub from_mount: bool,
 }
 
 /// Why an option isn't accepted.
@@ -63,10 +65,11 @@ pub enum OptionError {
     },
 }
 
-/// Options that say what is so anyway, or that are for mount(8) and systemd alone.
-const WITHOUT_EFFECT: &str = "ro nosuid nodev default_permissions defaults auto noauto user nouser \
-    users owner group nofail _netdev noatime nodiratime relatime norelatime strictatime lazytime \
-    nolazytime";
+/// Options that say what is so anyway, or that are for mount(8) and systemd alone. fuse3's
+/// `mount.fuse3` says `dev,suid` always; a mount is nodev and nosuid all the same.
+const WITHOUT_EFFECT: &str = "ro nosuid nodev suid dev default_permissions defaults auto \
+    noauto user nouser users owner group nofail _netdev noatime \
+    nodiratime relatime norelatime strictatime lazytime nolazytime";
 
 impl Options {
     /// The defaults, at the given time.
@@ -84,6 +87,7 @@ impl Options {
             log: None,
             search_path: None,
             started,
+            from_mount: false,
         }
     }
 
@@ -126,9 +130,9 @@ impl Options {
                 }
                 ("trust", _) => self.trust = Some(path().ok_or_else(|| wrong("a file's path"))?),
                 ("log", _) => self.log = Some(path().ok_or_else(|| wrong("a file's path"))?),
-                ("rw", None) => return Err(refused(&option, "a package never changes")),
-                ("suid" | "dev", None) => {
-                    return Err(refused(&option, "a package cannot grant privileges"));
+                ("rw", None) if self.from_mount => {}
+                ("rw", None) => {
+                    return Err(refused(&option, "a package never changes, mount it with `ro`"));
                 }
                 ("allow_root", None) => {
                     return Err(refused(&option, "the kernel knows `allow_other` only"));
@@ -232,8 +236,11 @@ mod tests {
         for (list, message) in [
             ("ro,fast", "unknown option `fast`"),
             ("ro=1", "unknown option `ro=1`"),
-            ("rw", "option `rw` is impossible: a package never changes"),
-            ("suid", "option `suid` is impossible: a package cannot grant privileges"),
+            ("rw", "option `rw` is impossible: a package never changes, mount it with `ro`"),
+            (
+                "allow_root",
+                "option `allow_root` is impossible: the kernel knows `allow_other` only",
+            ),
             ("uid=me", "option `uid=me` needs a user's number"),
             ("uid", "option `uid` needs a user's number"),
             ("cache=", "option `cache=` needs a size, like `16M`"),
@@ -245,6 +252,13 @@ mod tests {
             let error = parse(list).expect_err(list);
             assert_eq!(error.to_string(), message);
         }
+    }
+
+    #[test]
+    fn what_mount_always_says_is_accepted() {
+        let mut options = Options::new(SystemTime::UNIX_EPOCH);
+        options.from_mount = true;
+        options.apply("rw,dev,suid").expect("without effect");
     }
 
     #[test]

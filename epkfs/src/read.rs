@@ -11,6 +11,9 @@ use crate::cache::{BlockCache, Failure, Plain};
 use crate::errno::{self, DamageLog};
 use crate::stats::Counters;
 
+/// Plain bytes of a block that is so large that a thread doesn't keep memory for the next one.
+const LARGE_BLOCK: u32 = 1 << 20;
+
 thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
 }
@@ -98,7 +101,11 @@ impl<S: Source> Reader<S> {
         self.cache.get(index, !whole, counters, |plain| {
             counters.blocks_loaded.one();
             counters.bytes_loaded.add(u64::from(size));
-            self.package.read_block(index, scratch, plain).map_err(report)
+            let result = self.package.read_block(index, scratch, plain).map_err(report);
+            if size > LARGE_BLOCK {
+                *scratch = Scratch::default();
+            }
+            result
         })
     }
 }

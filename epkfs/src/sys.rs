@@ -83,7 +83,7 @@ pub(crate) fn is_open(number: RawFd) -> bool {
 }
 
 /// Closes a descriptor that the parent process left open and that no Rust value here owns.
-pub(crate) fn close_descriptor(number: RawFd) {
+pub(crate) fn close_inherited(number: RawFd) {
     // SAFETY: the caller recorded the number before this process had opened anything.
     unsafe { libc::close(number) };
 }
@@ -99,7 +99,15 @@ pub(crate) enum Fork {
 /// # Errors
 /// When the process has more than one thread: the child would keep their locks for ever.
 pub(crate) fn fork() -> io::Result<Fork> {
-    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    // A thread that has been joined may still be seen for a moment.
+    let threads = || Ok::<_, io::Error>(std::fs::read_dir("/proc/self/task")?.count());
+    for _ in 0..1000 {
+        if threads()? == 1 {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    let threads = threads()?;
     if threads != 1 {
         return Err(io::Error::other(format!("cannot fork: the process has {threads} threads")));
     }
@@ -115,7 +123,7 @@ pub(crate) fn fork() -> io::Result<Fork> {
 ///
 /// # Errors
 /// When `/proc` can't be read.
-pub(crate) fn close_inherited() -> io::Result<()> {
+pub(crate) fn close_all_inherited() -> io::Result<()> {
     let numbers: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|&number| number > libc::STDERR_FILENO)

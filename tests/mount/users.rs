@@ -77,6 +77,22 @@ fn packed() -> Place {
     place
 }
 
+#[test]
+fn mount_fuse3_can_mount_it() {
+    let place = packed();
+    let source = format!("{}#{}", binary("epkfs").display(), place.image().display());
+    let output = Command::new("mount.fuse3")
+        .arg(source)
+        .arg(place.mountpoint())
+        .args(["-o", "ro,x-systemd.automount"])
+        .output()
+        .expect("fuse3 is installed");
+    assert!(output.status.success(), "{output:?}");
+    let content = fs::read(place.mountpoint().join("f"));
+    epkfs::unmount::unmount(&place.mountpoint(), false, None).expect("it unmounts");
+    assert_eq!(content.expect("readable"), b"content");
+}
+
 fn cat_as_user(place: &Place) -> Output {
     as_user("cat").arg(place.mountpoint().join("f")).output().expect("`cat` starts")
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use epkfs::control::{self, Status};
 use epkfs::stats::Counts;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -17,17 +18,28 @@ use crate::files::temp_folder;
 /// How long a healthy daemon may take to answer on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A folder with an image, a mountpoint and a log.
+/// A folder with an image, a mountpoint and a log. Removed when dropped, when nothing may be
+/// mounted in it any more.
 #[derive(Debug)]
 pub struct Place {
-    folder: TempDir,
+    /// There until it's dropped.
+    folder: Option<TempDir>,
 }
 
 impl Default for Place {
     fn default() -> Self {
         let folder = temp_folder();
         std::fs::create_dir(folder.path().join("mnt")).expect("a folder can be made");
-        Self { folder }
+        Self { folder: Some(folder) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let result = self.folder.take().map(TempDir::close).transpose();
+        if !std::thread::panicking() {
+            result.expect("nothing is left that keeps the folder from being removed");
+        }
     }
 }
 
@@ -35,7 +47,7 @@ impl Place {
     /// The folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.folder.as_ref().expect("not dropped yet").path()
     }
 
     /// The image's path. Nothing is there yet.
@@ -143,6 +155,13 @@ impl Daemon {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("the daemon is there");
+    }
+
+    /// Stops it, and waits until it has stopped.
+    pub fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        let status = waitpid(self.pid(), Some(WaitPidFlag::WUNTRACED)).expect("a child");
+        assert!(matches!(status, WaitStatus::Stopped(..)), "{status:?}");
     }
 
     /// Waits for its end.

@@ -7,6 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const MAGIC: u32 = 0x314B_5045;
 /// Format 1.0: major in the high 16 bits, minor in the low 16.
 pub const VERSION_1_0: u32 = 0x0001_0000;
+/// Format 2.0.
+pub const VERSION_2_0: u32 = 0x0002_0000;
 /// Size of the header in bytes, and the only value its own field may have.
 pub const SIZE: usize = 128;
 /// Where PackageHash lies in the header.

@@ -5,5 +5,6 @@
 
 pub mod block;
 pub mod header;
+pub mod metadata;
 pub mod signature;
 pub mod toc;

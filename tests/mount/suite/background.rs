@@ -3,13 +3,15 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Instant;
 
 use epk_format::write::Compression;
 use epk_tests::binaries::binary;
 use epk_tests::daemon::{PATIENCE, Place};
 use epk_tests::tree::Tree;
 use epkfs::control::query;
-use epkfs::unmount::unmount;
+use epkfs::unmount::{UnmountError, unmount};
 
 /// A mount by `epkfs` in the background, unmounted when dropped.
 struct Background<'p> {
@@ -28,7 +30,15 @@ impl<'p> Background<'p> {
 impl Drop for Background<'_> {
     fn drop(&mut self) {
         let search_path = std::env::var_os("PATH");
-        unmount(&self.place.mountpoint(), false, search_path.as_deref()).expect("it unmounts");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match unmount(&self.place.mountpoint(), false, search_path.as_deref()) {
+                // A child that another test just forked holds what this process has open until
+                // it executes its program.
+                Err(UnmountError::Busy(_)) if Instant::now() < deadline => thread::yield_now(),
+                result => break result.expect("it unmounts"),
+            }
+        }
     }
 }
 
@@ -81,6 +91,35 @@ fn readiness_is_written_to_a_descriptor() {
     let mountpoint = place.mountpoint();
     let expected = serde_json::json!({"ready": true, "mountpoint": mountpoint, "pid": pid});
     assert_eq!(line, expected);
+}
+
+#[test]
+fn nothing_inherited_is_kept() {
+    let place = packed();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 8<. 9</dev/null"]).current_dir(place.folder());
+    command.arg(binary("epkfs")).arg(place.image()).arg(place.mountpoint());
+    let _mounted = Background::start(&place, &mut command);
+    let pid = query(&place.mountpoint(), PATIENCE).expect("it answers").pid;
+    let open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("a process")
+        .map(|file| fs::read_link(file.expect("a file").path()).expect("a link"))
+        .filter(|target| !target.ends_with("null") && !target.ends_with("fuse"))
+        .collect();
+    assert_eq!(open, [place.image()]);
+}
+
+#[test]
+fn under_mounts_name_for_it_mounts_options_are_accepted() {
+    let place = packed();
+    let helper = place.folder().join("mount.fuse.epkfs");
+    std::os::unix::fs::symlink(binary("epkfs"), &helper).expect("a link");
+    let mut command = Command::new(helper);
+    command.arg(place.image()).arg(place.mountpoint()).args(["-n", "-o", "rw,dev,suid"]);
+    let _mounted = Background::start(&place, &mut command);
+    let mounts = epkfs::table::list().expect("a table");
+    let mount = mounts.into_iter().find(|mount| mount.mountpoint == place.mountpoint());
+    assert!(mount.expect("it's there").options.starts_with("ro,nosuid,nodev,"));
 }
 
 #[test]

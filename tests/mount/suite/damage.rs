@@ -18,9 +18,10 @@ const BLOCKS: usize = 8;
 
 /// A file of some blocks and one of a single block, both in the mount and as they should be.
 struct Fixture {
+    // First, because it's dropped first.
+    daemon: Daemon,
     place: Place,
     tree: Tree,
-    daemon: Daemon,
 }
 
 impl Fixture {
@@ -32,7 +33,7 @@ impl Fixture {
         let place = Place::default();
         tree.pack(&place.image(), u32::try_from(BLOCK).expect("small"), compression);
         let daemon = place.mount(&[]);
-        Self { place, tree, daemon }
+        Self { daemon, place, tree }
     }
 
     fn image(&self) -> File {

@@ -144,7 +144,7 @@ fn what_is_not_ours_is_not_unmounted() {
 fn a_daemon_that_hangs_does_not_hang_who_asks() {
     let (place, _) = packed();
     let daemon = place.mount(&[]);
-    daemon.signal(Signal::SIGSTOP);
+    daemon.stop();
     let status = query(&place.mountpoint(), Duration::from_millis(200));
     assert!(matches!(status, Err(QueryError::Timeout(..))), "{status:?}");
     daemon.signal(Signal::SIGCONT);
