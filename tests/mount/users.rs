@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use epk_format::write::Compression;
 use epk_tests::binaries::{FOLDER_VARIABLE, binary};
-use epk_tests::daemon::Place;
+use epk_tests::daemon::{Place, unmount_idle};
 use epk_tests::files::temp_folder;
 use epk_tests::tree::Tree;
 use nix::unistd::{User, geteuid};
@@ -89,7 +89,7 @@ fn mount_fuse3_can_mount_it() {
         .expect("fuse3 is installed");
     assert!(output.status.success(), "{output:?}");
     let content = fs::read(place.mountpoint().join("f"));
-    epkfs::unmount::unmount(&place.mountpoint(), false, None).expect("it unmounts");
+    unmount_idle(&place.mountpoint()).expect("it unmounts");
     assert_eq!(content.expect("readable"), b"content");
 }
 

@@ -3,10 +3,11 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use epkfs::control::{self, Status};
 use epkfs::stats::Counts;
+use epkfs::unmount::{UnmountError, unmount};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -17,6 +18,23 @@ use crate::files::temp_folder;
 
 /// How long a healthy daemon may take to answer on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Unmounts what nobody uses, as [`epkfs::unmount::unmount`] does. A child that another test has
+/// just forked holds what this process has open until it executes its program: that moment is
+/// waited for.
+///
+/// # Errors
+/// As the library says, but for a mount that is busy for less than [`PATIENCE`].
+pub fn unmount_idle(mountpoint: &Path) -> Result<(), UnmountError> {
+    let search_path = std::env::var_os("PATH");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match unmount(mountpoint, false, search_path.as_deref()) {
+            Err(UnmountError::Busy(_)) if Instant::now() < deadline => std::thread::yield_now(),
+            result => return result,
+        }
+    }
+}
 
 /// A folder with an image, a mountpoint and a log. Removed when dropped, when nothing may be
 /// mounted in it any more.

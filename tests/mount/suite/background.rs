@@ -3,15 +3,12 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output, Stdio};
-use std::thread;
-use std::time::Instant;
 
 use epk_format::write::Compression;
 use epk_tests::binaries::binary;
-use epk_tests::daemon::{PATIENCE, Place};
+use epk_tests::daemon::{PATIENCE, Place, unmount_idle};
 use epk_tests::tree::Tree;
 use epkfs::control::query;
-use epkfs::unmount::{UnmountError, unmount};
 
 /// A mount by `epkfs` in the background, unmounted when dropped.
 struct Background<'p> {
@@ -29,16 +26,7 @@ impl<'p> Background<'p> {
 
 impl Drop for Background<'_> {
     fn drop(&mut self) {
-        let search_path = std::env::var_os("PATH");
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match unmount(&self.place.mountpoint(), false, search_path.as_deref()) {
-                // A child that another test just forked holds what this process has open until
-                // it executes its program.
-                Err(UnmountError::Busy(_)) if Instant::now() < deadline => thread::yield_now(),
-                result => break result.expect("it unmounts"),
-            }
-        }
+        unmount_idle(&self.place.mountpoint()).expect("it unmounts");
     }
 }
 

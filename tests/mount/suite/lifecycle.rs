@@ -5,9 +5,10 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
+use std::time::Instant;
 
 use epk_format::write::Compression;
-use epk_tests::daemon::{Daemon, PATIENCE, Place};
+use epk_tests::daemon::{Daemon, PATIENCE, Place, unmount_idle};
 use epk_tests::tree::{Random, Tree};
 use epkfs::control::{QueryError, query};
 use epkfs::table::{self, MountInfo};
@@ -78,7 +79,7 @@ fn a_second_signal_kills() {
 fn unmounting_ends_the_daemon() {
     let (place, _) = packed();
     let mut daemon = place.mount(&[]);
-    unmount(&place.mountpoint(), false, search_path().as_deref()).expect("not in use");
+    unmount_idle(&place.mountpoint()).expect("not in use");
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
@@ -124,7 +125,7 @@ fn a_dead_mount_is_recognised_and_cleaned() {
     kill(&mut third);
     let link = place.folder().join("link");
     std::os::unix::fs::symlink(place.folder(), &link).expect("a link");
-    unmount(&link.join("mnt"), false, search_path().as_deref()).expect("nobody uses it");
+    unmount_idle(&link.join("mnt")).expect("nobody uses it");
     assert_eq!(mounts_at(&place.mountpoint()), []);
     assert!(!clean_dead(&place.mountpoint(), None).expect("nothing to do"));
 }
@@ -173,6 +174,13 @@ fn the_table_of_mounts_shows_type_source_and_safety() {
     fs::rename(&image, place.image()).expect("it can be renamed");
 }
 
+/// Threads of a daemon that wait for requests.
+fn loops(pid: impl std::fmt::Display) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("fuser-")).count()
+}
+
 #[test]
 fn any_number_of_threads_serves() {
     for threads in [1, 2, 7] {
@@ -181,13 +189,12 @@ fn any_number_of_threads_serves() {
         let bytes = fs::read(place.mountpoint().join("file")).expect("readable");
         assert!(bytes == tree.bytes("file"));
         assert_eq!(daemon.status().threads, threads);
-        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("a process");
-        let names = tasks.map(|task| {
-            let path = task.expect("a task").path().join("comm");
-            fs::read_to_string(path).expect("a name").trim().to_owned()
-        });
-        let loops = names.filter(|name| name.starts_with("fuser-")).count();
-        assert_eq!(loops, threads);
+        // The first loop may have answered before the last one has its name.
+        let deadline = Instant::now() + PATIENCE;
+        while loops(daemon.pid()) != threads && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert_eq!(loops(daemon.pid()), threads);
         let devices = fs::read_dir(format!("/proc/{}/fd", daemon.pid()))
             .expect("a process")
             .filter_map(|file| fs::read_link(file.expect("a file").path()).ok())
