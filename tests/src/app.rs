@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::files::temp_folder;
@@ -186,6 +188,17 @@ impl Stage {
             let usual = ["app.epk", "data", "temporary"].contains(&name.as_str());
             // Tests that need more bring it in names of this kind.
             assert!(usual || name.starts_with("own-"), "`{name}` was left");
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // A failed test's applications may wait for ever for what it would have told them.
+        if std::thread::panicking() {
+            for pid in self.processes() {
+                let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
         }
     }
 }

@@ -18,6 +18,16 @@ pub fn mentioning(text: &str) -> Vec<i32> {
         .collect()
 }
 
+/// Whether nothing of a process runs any more, and all that it had open is closed. It may still
+/// wait for its parent to ask.
+#[must_use]
+pub fn is_gone(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The first thread may be gone before the others.
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z')) && threads <= 1
+}
+
 /// The mounts that this process sees and that a launch, or anything about `folder`, would have
 /// made.
 #[must_use]

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 
 use epk_tests::app::{App, Stage};
+use epk_tests::processes::is_gone;
 use epk_tests::wait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -42,13 +43,8 @@ fn one_server_serves_and_ends_with_the_application() {
     assert_eq!(stage.processes().len(), 2, "the application and its server");
     drop(child.stdin.take());
     wait::for_end(&mut child);
-    wait::until("the server ends", || kill(server, None).is_err() || is_zombie(server));
+    wait::until("the server ends", || is_gone(server.as_raw()));
     stage.is_left_clean();
-}
-
-fn is_zombie(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
 #[test]
@@ -97,7 +93,7 @@ fn a_killed_server_is_an_error_for_the_application_and_leaves_nothing() {
     assert_eq!(lines.next().as_deref(), Some("ready"));
     let server = server(&stage, &child);
     kill(server, Signal::SIGKILL).expect("it is there");
-    wait::until("the server is gone", || kill(server, None).is_err() || is_zombie(server));
+    wait::until("the server is gone", || is_gone(server.as_raw()));
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(b"go\n").expect("the application lives");
     assert_eq!(lines.next().as_deref(), Some("status 2"));
