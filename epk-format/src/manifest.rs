@@ -200,7 +200,7 @@ impl Manifest {
             None => text,
         };
         let table = DeTable::parse(text).map_err(|error| syntax(text, &error))?;
-        let keys = Keys { table: table.get_ref() };
+        let keys = Keys { table: table.get_ref(), text };
 
         let name = keys.required("name", 254, S::MissingName)?;
         let version = keys.required("version", 254, S::MissingVersion)?;
@@ -210,7 +210,7 @@ impl Manifest {
         check_target(&entry)
             .map_err(|detail| ManifestError::new(S::InvalidEntryPath, format!("entry {detail}")))?;
         keys.no_dependencies()?;
-        let commands = keys.commands(text)?;
+        let commands = keys.commands()?;
         Ok(Self { name, version, arch, kernel_api, entry, commands })
     }
 
@@ -284,6 +284,8 @@ fn syntax(text: &str, error: &toml::de::Error) -> ManifestError {
 
 struct Keys<'k, 't> {
     table: &'k DeTable<'t>,
+    /// What was parsed: the spans of keys and values point into it.
+    text: &'k str,
 }
 
 impl<'k, 't> Keys<'k, 't> {
@@ -292,11 +294,19 @@ impl<'k, 't> Keys<'k, 't> {
     }
 
     /// The values of a key: at top level, then in `[package]`.
-    fn values(&self, key: &str) -> impl Iterator<Item = &'k DeValue<'t>> {
-        [Some(self.table), self.package()]
-            .into_iter()
-            .flatten()
-            .filter_map(move |table| table.get(key).map(Spanned::get_ref))
+    fn values(&self, key: &str) -> impl Iterator<Item = &'k Spanned<DeValue<'t>>> {
+        [Some(self.table), self.package()].into_iter().flatten().filter_map(move |t| t.get(key))
+    }
+
+    /// What EXOS, which reads no types, takes for the value's text: numbers as they are spelled.
+    fn text_of(&self, value: &'k Spanned<DeValue<'t>>) -> Option<&'k str> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(text),
+            DeValue::Integer(_) | DeValue::Float(_) => self.text.get(value.span()),
+            DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                None
+            }
+        }
     }
 
     fn required(
@@ -306,10 +316,10 @@ impl<'k, 't> Keys<'k, 't> {
         missing: ManifestStatus,
     ) -> Result<String, ManifestError> {
         for value in self.values(key) {
-            let text = text(value).ok_or_else(|| {
+            let text = self.text_of(value).ok_or_else(|| {
                 ManifestError::new(
                     ManifestStatus::InvalidToml,
-                    format!("`{key}` is {}, not a string", value.type_str()),
+                    format!("`{key}` is {}, not a string", value.get_ref().type_str()),
                 )
             })?;
             if text.len() > limit || text.contains('\0') {
@@ -331,7 +341,7 @@ impl<'k, 't> Keys<'k, 't> {
     /// `provides` and `requires`, of any type, unless empty text.
     fn no_dependencies(&self) -> Result<(), ManifestError> {
         for key in ["provides", "requires"] {
-            if self.values(key).any(|value| value.as_str() != Some("")) {
+            if self.values(key).any(|value| value.get_ref().as_str() != Some("")) {
                 return Err(ManifestError::new(
                     ManifestStatus::ForbiddenDependencyGraph,
                     format!("`{key}`: a package carries what it needs and depends on no other"),
@@ -341,16 +351,16 @@ impl<'k, 't> Keys<'k, 't> {
         Ok(())
     }
 
-    fn commands(&self, text: &str) -> Result<BTreeMap<String, String>, ManifestError> {
+    fn commands(&self) -> Result<BTreeMap<String, String>, ManifestError> {
         let mut found = Vec::new();
-        for value in self.values("commands") {
+        for value in self.values("commands").map(Spanned::get_ref) {
             let Some(table) = value.as_table() else {
                 return Err(invalid_command(format!(
                     "`commands` is {}, not a table",
                     value.type_str()
                 )));
             };
-            flatten(table, "", text, &mut found)?;
+            flatten(table, "", self.text, &mut found)?;
         }
         // EXOS's order: by place in the text, but empty names first.
         found.sort_by_key(|(name, _, place)| (!name.is_empty(), place.start));
@@ -367,16 +377,6 @@ impl<'k, 't> Keys<'k, 't> {
             }
         }
         Ok(commands)
-    }
-}
-
-/// What EXOS, which reads no types, would take for the value's text.
-fn text<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
-    match value {
-        DeValue::String(text) => Some(text),
-        DeValue::Integer(number) => Some(number.as_str()),
-        DeValue::Float(number) => Some(number.as_str()),
-        DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
     }
 }
 
@@ -463,8 +463,10 @@ mod tests {
         assert_eq!(Manifest::parse(mixed.as_bytes()).expect("good").name, "n");
         assert_eq!(status("[package]\nname = \"n\""), ManifestStatus::MissingVersion);
         // EXOS sees text where TOML sees numbers.
-        let bare = MINIMAL.replace("\"1.0\"", "1.10");
-        assert_eq!(Manifest::parse(bare.as_bytes()).expect("good").kernel_api, "1.10");
+        for number in ["1.10", "0x1F", "1_000", "-1", "+1.5e3", "inf"] {
+            let bare = MINIMAL.replace("\"1.0\"", number);
+            assert_eq!(Manifest::parse(bare.as_bytes()).expect("good").kernel_api, number);
+        }
     }
 
     #[test]

@@ -104,6 +104,7 @@ impl Error {
             Self::Package { source, .. } => match source.code() {
                 Some(
                     RejectCode::SignatureFailed
+                    | RejectCode::SignatureTooLarge
                     | RejectCode::SignatureAlgorithmNone
                     | RejectCode::SignatureWeakKey
                     | RejectCode::SignatureUntrusted,
@@ -111,6 +112,7 @@ impl Error {
                 Some(_) => ErrorKind::Package,
                 None => ErrorKind::Environment,
             },
+            Self::Trust { .. } => ErrorKind::Signature,
             _ => ErrorKind::Environment,
         }
     }
@@ -310,5 +312,27 @@ fn send(pipe: &mut File, report: &Report) {
     if let Ok(line) = serde_json::to_vec(report) {
         // A starter that is gone needs no answer.
         let _sent = pipe.write_all(&line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use epk_format::{Location, Reject};
+
+    use super::*;
+
+    #[test]
+    fn whatever_is_wrong_with_a_signature_is_of_that_kind() {
+        let kind = |code| {
+            let source = Reject::new(code, Location::Image, "").into();
+            Error::Package { path: PathBuf::new(), source }.kind()
+        };
+        for &code in RejectCode::ALL {
+            let signature = code.name().contains("_SIGNATURE_");
+            let expected = if signature { ErrorKind::Signature } else { ErrorKind::Package };
+            assert_eq!(kind(code), expected, "{code}");
+        }
+        let trust = Error::Trust { path: PathBuf::new(), line: 1 };
+        assert_eq!(trust.kind(), ErrorKind::Signature);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use epk_format::RejectCode;
@@ -134,6 +135,16 @@ pub(crate) fn manifest_exit(error: &ManifestError) -> Exit {
         12..=15 => Exit::Incompatible,
         _ => Exit::InvalidPackage,
     }
+}
+
+/// Prints a line of data. Unlike `println!` it fails where standard output does.
+pub(crate) fn print_line(line: impl fmt::Display) -> Result<(), Failure> {
+    writeln!(std::io::stdout().lock(), "{line}").map_err(|error| standard_output(&error))
+}
+
+/// Standard output takes no more: a full disk, or a reader that has left.
+pub(crate) fn standard_output(error: &std::io::Error) -> Failure {
+    Failure::environment(format!("standard output: {error}"))
 }
 
 /// An error and its causes, in one line. Causes that the line has already are left out.

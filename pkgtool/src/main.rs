@@ -10,7 +10,6 @@ mod input;
 mod launch;
 mod namespace;
 mod pack;
-mod print;
 mod progress;
 mod select;
 mod signals;

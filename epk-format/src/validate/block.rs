@@ -8,15 +8,21 @@ use super::range_in_file;
 use crate::error::{Location, Reject, RejectCode};
 use crate::layout::block::{BlockEntry, METHOD_NONE, METHOD_ZLIB, SIZE};
 
-/// Gives the number of blocks.
-pub(crate) fn check(table: &[u8], range: &Range<u64>, size: u64) -> Result<u32, Reject> {
-    if !table.len().is_multiple_of(SIZE) {
-        return Err(Reject::new(
-            RejectCode::InvalidTableFormat,
-            Location::Offset(range.start),
-            format!("block table of {} bytes, not a multiple of {SIZE}", table.len()),
-        ));
+/// Rule 28, which needs no byte of the table.
+pub(crate) fn check_size(range: &Range<u64>) -> Result<(), Reject> {
+    let length = range.end - range.start;
+    if length.is_multiple_of(SIZE as u64) {
+        return Ok(());
     }
+    Err(Reject::new(
+        RejectCode::InvalidTableFormat,
+        Location::Offset(range.start),
+        format!("block table of {length} bytes, not a multiple of {SIZE}"),
+    ))
+}
+
+/// Rules 30 and 31. Gives the number of blocks.
+pub(crate) fn check(table: &[u8], size: u64) -> Result<u32, Reject> {
     let mut count = 0;
     for row in table.chunks_exact(SIZE) {
         let at = Location::Block(count);

@@ -26,10 +26,13 @@ pub(crate) fn open<S: Source>(source: S, options: &OpenOptions) -> Result<Packag
     let header = header::read(&source, size)?;
     let ranges = header::check(&header, size)?;
 
+    // Heads and sizes first: a table that is malformed and too large is malformed.
+    toc::check_head(&read(&source, &toc::head(&ranges.toc))?, ranges.toc.start)?;
     let toc = table(&source, &ranges.toc, "table of contents")?;
     let entries = toc::check(&toc, ranges.toc.start)?;
+    block::check_size(&ranges.block_table)?;
     let block_table = table(&source, &ranges.block_table, "block table")?;
-    let blocks = block::check(&block_table, &ranges.block_table, size)?;
+    let blocks = block::check(&block_table, size)?;
     toc::check_block_ranges(&toc, &entries, ranges.toc.start, blocks)?;
     let inline_ranges = toc::check_inline_ranges(&toc, &entries, ranges.toc.start, size)?;
 

@@ -48,8 +48,13 @@ fn parts(toc: &[u8], start: u32) -> Option<(&Entry, &[u8], &[u8])> {
     Some((entry, path, target))
 }
 
-/// Rules 15 to 27. `start` is where `toc` lies in the file.
-pub(crate) fn check(toc: &[u8], start: u64) -> Result<Entries, Reject> {
+/// Where the head of a table of contents lies, as far as the table reaches.
+pub(crate) fn head(table: &Range<u64>) -> Range<u64> {
+    table.start..table.end.min(table.start.saturating_add(HEADER_SIZE as u64))
+}
+
+/// Rules 15 to 17, for which the first bytes are enough. Gives the number of entries.
+pub(crate) fn check_head(toc: &[u8], start: u64) -> Result<u32, Reject> {
     let table = |detail: String| {
         Reject::new(RejectCode::InvalidTableFormat, Location::Offset(start), detail)
     };
@@ -67,7 +72,12 @@ pub(crate) fn check(toc: &[u8], start: u64) -> Result<Entries, Reject> {
     if count.checked_mul(104).is_none() {
         return Err(table(format!("{count} entries, at most {} are allowed", u32::MAX / 104)));
     }
+    Ok(count)
+}
 
+/// Rules 15 to 27. `start` is where `toc` lies in the file.
+pub(crate) fn check(toc: &[u8], start: u64) -> Result<Entries, Reject> {
+    let count = check_head(toc, start)?;
     let mut entries = Entries::default();
     let mut cursor = HEADER_SIZE;
     for index in 0..count {

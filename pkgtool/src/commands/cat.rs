@@ -10,7 +10,6 @@ use epk_format::resolve::Resolved;
 
 use crate::exit::{Failure, exit_of};
 use crate::input::{TrustArgs, open_package};
-use crate::print;
 
 /// Print files of a package, without mounting it
 ///
@@ -56,11 +55,11 @@ pub(crate) fn cat(args: &CatArgs) -> Result<(), Failure> {
                     exit_of(&error),
                     format!("`{}`: `{shown}`: {error}", args.file.display()),
                 ),
-                Broken::Output(error) => print::failure(&error),
+                Broken::Output(error) => Failure::environment(format!("standard output: {error}")),
             },
         )?;
     }
-    out.flush().map_err(|error| print::failure(&error))
+    out.flush().map_err(|error| Failure::environment(format!("standard output: {error}")))
 }
 
 /// What ends the copying of a file.

@@ -9,7 +9,6 @@ use serde_json::json;
 
 use crate::exit::Failure;
 use crate::input::open_file;
-use crate::print;
 
 /// Show what an image's bytes say, field by field
 ///
@@ -38,5 +37,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         let _ = dump.hexdump(&mut text);
         out.write_all(text.as_bytes())
     };
-    written.and_then(|()| out.flush()).map_err(|error| print::failure(&error))
+    written
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::environment(format!("standard output: {error}")))
 }

@@ -9,8 +9,7 @@ use clap::Args;
 use epk_format::signature::SigningKey;
 use serde_json::json;
 
-use crate::exit::Failure;
-use crate::print;
+use crate::exit::{Failure, print_line};
 
 /// Make a signing key
 ///
@@ -31,14 +30,19 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<(), Failure> {
     let key = SigningKey::from_seed(&random_seed()?);
     write_exclusively(&args.key, key.to_base64().as_bytes())?;
     let (public, id) = (key.public().to_base64(), key.public().id());
-    if args.json {
+    let printed = if args.json {
         let path = args.key.to_string_lossy();
-        print::line(json!({
+        print_line(json!({
             "schema": "epk.keygen/1", "path": path, "public_key": public, "key_id": id.as_str(),
         }))
     } else {
-        print::line(format_args!("{public} {id}"))
+        print_line(format_args!("{public} {id}"))
+    };
+    if printed.is_err() {
+        // A key whose public half nobody has seen is of no use.
+        let _ = std::fs::remove_file(&args.key);
     }
+    printed
 }
 
 /// 32 bytes from the kernel's generator (urandom(4), which never runs dry once it is seeded).

@@ -8,9 +8,8 @@ use epk_format::package::{Kind, Node, NodeId};
 use epk_format::{Package, path};
 use serde_json::json;
 
-use crate::exit::Failure;
+use crate::exit::{Failure, standard_output};
 use crate::input::{TrustArgs, open_package};
-use crate::print::failure;
 use crate::select::{self, Visit};
 
 /// List what a package holds, without mounting it
@@ -47,9 +46,9 @@ pub(crate) fn ls(args: &LsArgs) -> Result<(), Failure> {
     let package = open_package(&args.file, &args.trust.open_options()?)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     select::walk(&package, &args.file, &args.paths, |visit| {
-        print(&package, args, &visit, &mut out).map_err(|error| failure(&error))
+        print(&package, args, &visit, &mut out).map_err(|error| standard_output(&error))
     })?;
-    out.flush().map_err(|error| failure(&error))
+    out.flush().map_err(|error| standard_output(&error))
 }
 
 fn print(

@@ -10,8 +10,7 @@ use epkfs::table::{self, MountInfo};
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt as _;
 
-use crate::exit::Failure;
-use crate::print;
+use crate::exit::{Failure, print_line};
 
 /// How long a server may take to answer before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -63,29 +62,26 @@ pub(crate) fn survey() -> Result<Vec<Surveyed>, Failure> {
 
 pub(crate) fn mounts(args: &MountsArgs) -> Result<(), Failure> {
     let mounts = survey()?;
-    if args.json {
-        return mounts.iter().try_for_each(|mount| print::line(to_json(mount)));
+    mounts.iter().try_for_each(|mount| {
+        if args.json { print_line(to_json(mount)) } else { print_line(to_line(mount)) }
+    })
+}
+
+fn to_line(mount: &Surveyed) -> String {
+    let place = path::display(mount.info.mountpoint.as_os_str().as_bytes());
+    let image = path::display(mount.info.source.as_os_str().as_bytes());
+    match &mount.answer {
+        Ok(status) => format!(
+            "{place}: {image}, pid {}, cache {} of {} KiB, {} reads, {} blocks loaded, {} damaged",
+            status.pid,
+            status.cache_bytes / 1024,
+            status.cache_capacity / 1024,
+            status.counters.read,
+            status.counters.blocks_loaded,
+            status.counters.damaged_blocks,
+        ),
+        Err(error) => format!("{place}: {image}, {}: {error}", mount.state()),
     }
-    for mount in &mounts {
-        let place = path::display(mount.info.mountpoint.as_os_str().as_bytes()).into_owned();
-        let image = path::display(mount.info.source.as_os_str().as_bytes()).into_owned();
-        match &mount.answer {
-            Ok(status) => print::line(format_args!(
-                "{place}: {image}, pid {}, cache {} of {} KiB, {} reads, {} blocks loaded, {} \
-                 damaged",
-                status.pid,
-                status.cache_bytes / 1024,
-                status.cache_capacity / 1024,
-                status.counters.read,
-                status.counters.blocks_loaded,
-                status.counters.damaged_blocks,
-            ))?,
-            Err(error) => {
-                print::line(format_args!("{place}: {image}, {}: {error}", mount.state()))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 fn to_json(mount: &Surveyed) -> Value {

@@ -16,7 +16,7 @@ use epk_format::write::{self, Compression, PlanEntry, PlanError, Signer, WriteEr
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, print_line};
 use crate::pack::aliases::{self, Alias};
 use crate::pack::contents::Files;
 use crate::pack::losses::{self, Policy, Property, Symlinks, Unpackable};
@@ -25,7 +25,6 @@ use crate::pack::sign::{self, CommandSigner, KeySigner};
 use crate::pack::summary::Summary;
 use crate::pack::times::{Mtime, SOURCE_DATE_EPOCH, Times};
 use crate::pack::walk::{self, Tree};
-use crate::print;
 use crate::progress::Bar;
 
 /// The manifest's name in a folder.
@@ -357,7 +356,7 @@ fn report(args: &Args, summary: &Summary) -> Result<(), Failure> {
     }
     let text = serde_json::to_string(summary)
         .map_err(|error| Failure::system("cannot print the summary", &error))?;
-    print::line(text)
+    print_line(text)
 }
 
 /// Reads a size in bytes, with `K` or `M` (also `KiB`, `MiB`) for a unit.

@@ -41,6 +41,14 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
+    // The words may be anything, so the parser takes an option that it doesn't know for the first.
+    if let Some(file) = args.words.first()
+        && file.as_encoded_bytes().starts_with(b"-")
+    {
+        let file = file.display();
+        return Err(Failure::usage(format!("unknown option `{file}`"))
+            .hint(format!("a package of that name is `./{file}`")));
+    }
     let launch = prepare(args).map_err(Failure::into_launch)?;
     match launch.run() {
         Ok(never) => match never {},

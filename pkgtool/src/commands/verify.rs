@@ -9,9 +9,8 @@ use epk_format::{Error, OpenOptions, Package, RejectCode};
 use serde_json::{Map, Value, json};
 
 use crate::deep;
-use crate::exit::{Exit, Failure, exit_of, manifest_exit};
+use crate::exit::{Exit, Failure, exit_of, manifest_exit, print_line};
 use crate::input::{self, TrustArgs, open_file};
-use crate::print;
 
 /// Check packages: structure, PackageHash, signature and manifest
 ///
@@ -50,9 +49,9 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     for path in &args.files {
         let verdict = judge(path, &options, args);
         if args.json {
-            print::line(verdict.to_json(path))?;
+            print_line(verdict.to_json(path))?;
         } else {
-            print::line(verdict.to_line(path))?;
+            print_line(verdict.to_line(path))?;
         }
         if let Some(exit) = verdict.exit
             && worst.as_ref().is_none_or(|failure| failure.exit < exit)

@@ -70,7 +70,7 @@ fn packages_that_nobody_vouches_for() {
     let trust = place.folder().join("trust");
     fs::write(&trust, "# no key\nnonsense\n").expect("writable");
     let option = format!("trust={}", trust.display());
-    refused(&place, &["-o", &option], 3, &["line 2"]);
+    refused(&place, &["-o", &option], 5, &["line 2"]);
     refused(&place, &["-o", "trust=/nonexistent"], 3, &["/nonexistent"]);
 }
 

@@ -1,0 +1,163 @@
+//! A registry: a directory with one published package a folder, `<name>/<version>/`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::error::Error;
+use super::files;
+use super::folder::Folder;
+use super::hash::{ContentState, Integrity};
+use super::manifest::{MANIFEST_NAME, PackageManifest};
+use super::name::PackageId;
+use super::resolve::{PackageSource, Resolution};
+
+/// The file that holds a published package's content hash.
+pub const HASH_NAME: &str = "HASH";
+
+/// An open registry.
+#[derive(Debug)]
+pub struct Registry {
+    folder: Folder,
+}
+
+impl Registry {
+    /// Opens the registry at `root`, making the directory if there is none.
+    ///
+    /// # Errors
+    ///
+    /// `create registry dir: …`.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(root).map_err(Error::io("create registry dir"))?;
+        let folder = Folder::open(root).map_err(Error::io("open registry"))?;
+        Ok(Self { folder })
+    }
+
+    /// Where the registry is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The registry's directory.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Where a package is, or would be.
+    #[must_use]
+    pub fn package_dir(&self, id: &PackageId) -> PathBuf {
+        self.root().join(id.name()).join(id.version())
+    }
+
+    /// A package's manifest as it stands, unchecked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], `read manifest: …`, `parse manifest: …`.
+    pub fn manifest(&self, id: &PackageId) -> Result<PackageManifest, Error> {
+        self.manifest_at(&place(id))
+    }
+
+    /// The manifest of whatever is at `<name>/<version>`, unchecked.
+    pub(super) fn manifest_at(&self, place: &str) -> Result<PackageManifest, Error> {
+        match self.folder.read_text(&format!("{place}/{MANIFEST_NAME}")) {
+            Ok(text) => PackageManifest::from_json(&text),
+            Err(error) if files::is_absent(&error) => {
+                Err(Error::NotFound(place.replacen('/', "@", 1)))
+            }
+            Err(reason) => Err(Error::Io { action: "read manifest".to_string(), reason }),
+        }
+    }
+
+    /// The text of a package's `HASH` file without blanks around it, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn recorded_hash(&self, id: &PackageId) -> std::io::Result<Option<String>> {
+        self.recorded_hash_at(&place(id))
+    }
+
+    /// The text of the `HASH` file at `<name>/<version>`.
+    pub(super) fn recorded_hash_at(&self, place: &str) -> std::io::Result<Option<String>> {
+        match self.folder.read_text(&format!("{place}/{HASH_NAME}")) {
+            Ok(text) => Ok(Some(text.trim().to_string())),
+            Err(error) if files::is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The content hashes of a closure, computed from the files, from the bottom up. `HASH`
+    /// files are not opened.
+    ///
+    /// # Errors
+    ///
+    /// `read src/…` or `read dir …` of the first package in install order that can't be read.
+    pub fn integrities(
+        &self,
+        resolution: &Resolution,
+    ) -> Result<BTreeMap<PackageId, Integrity>, Error> {
+        let states: Vec<_> = resolution
+            .order
+            .par_iter()
+            .map(|id| {
+                let manifest = resolution.packages.get(id)?;
+                Some(ContentState::read(&self.folder, &format!("{}/", place(id)), manifest))
+            })
+            .collect();
+        let mut done: Vec<Integrity> = Vec::with_capacity(states.len());
+        let packages = resolution.order.iter().zip(&resolution.dependencies);
+        for ((id, dependencies), state) in packages.zip(states) {
+            let (Some(manifest), Some(state)) = (resolution.packages.get(id), state) else {
+                continue;
+            };
+            let hashes = dependencies.iter().filter_map(|at| Some(done.get(*at)?.as_str()));
+            let names = manifest.dependencies.keys().map(String::as_str);
+            let hash = state?.finish(names.zip(hashes));
+            done.push(hash);
+        }
+        Ok(resolution.order.iter().cloned().zip(done).collect())
+    }
+}
+
+/// Where in a registry a package is: `<name>/<version>`.
+pub(super) fn place(id: &PackageId) -> String {
+    format!("{}/{}", id.name(), id.version())
+}
+
+/// What a manifest in the registry breaks: the rules of every manifest, and that it is for the
+/// folder it stands in.
+///
+/// # Errors
+///
+/// [`Error::InvalidPackage`].
+pub fn check_manifest(id: &PackageId, manifest: &PackageManifest) -> Result<(), Error> {
+    let mut problems = manifest.validate().err().unwrap_or_default();
+    if problems.is_empty() && manifest.label() != id.as_str() {
+        problems.push(format!(
+            "the manifest in {}/{} is for {}",
+            id.name(),
+            id.version(),
+            manifest.label()
+        ));
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::InvalidPackage { id: id.to_string(), problems })
+    }
+}
+
+impl PackageSource for Registry {
+    fn manifest(&self, id: &PackageId) -> Result<PackageManifest, Error> {
+        Self::manifest(self, id)
+    }
+
+    fn manifests(&self, ids: &[PackageId]) -> Vec<Result<PackageManifest, Error>> {
+        ids.par_iter().map(|id| Self::manifest(self, id)).collect()
+    }
+}

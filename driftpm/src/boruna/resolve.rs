@@ -1,0 +1,299 @@
+//! From a project's dependencies to the whole closure and its install order.
+//!
+//! Breadth first, in name order, one version a name; then packages whose dependencies are all
+//! done come out in waves. Which error wins when there are several is part of the behaviour:
+//! the walk stops at the first package, in the order of the walk, that can't be loaded, breaks
+//! a rule, or conflicts with one before it. Cycles are looked for only after the walk.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::error::Error;
+use super::manifest::PackageManifest;
+use super::name::PackageId;
+use super::registry::check_manifest;
+
+/// Where manifests come from.
+pub trait PackageSource {
+    /// The manifest of one package, unchecked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] or whatever went wrong.
+    fn manifest(&self, id: &PackageId) -> Result<PackageManifest, Error>;
+
+    /// The manifests of several packages, in the order asked for.
+    fn manifests(&self, ids: &[PackageId]) -> Vec<Result<PackageManifest, Error>> {
+        ids.iter().map(|id| self.manifest(id)).collect()
+    }
+}
+
+/// A closure without conflicts and cycles. The project itself is not part of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolution {
+    /// Every package with its checked manifest.
+    pub packages: BTreeMap<PackageId, PackageManifest>,
+    /// The same ids, each after its dependencies.
+    pub order: Vec<PackageId>,
+    /// For each package in `order`, the places there of its dependencies, by name.
+    pub dependencies: Vec<Vec<usize>>,
+}
+
+/// Resolves the dependencies of `root`.
+///
+/// # Errors
+///
+/// [`Error::Load`], [`Error::InvalidPackage`], [`Error::Conflict`] or [`Error::Cycle`].
+pub fn resolve(root: &PackageManifest, source: &impl PackageSource) -> Result<Resolution, Error> {
+    let mut found = walk(root, source)?;
+    // Let a package's number be its place in id order, so that sorting numbers sorts ids.
+    let mut by_id: Vec<usize> = (0..found.len()).collect();
+    by_id.sort_unstable_by(|a, b| id_of(&found, *a).cmp(&id_of(&found, *b)));
+    let mut number = vec![0; found.len()];
+    for (new, old) in by_id.iter().enumerate() {
+        if let Some(place) = number.get_mut(*old) {
+            *place = new;
+        }
+    }
+    let renumber = |list: &Vec<usize>, to: &[usize]| -> Vec<usize> {
+        list.iter().filter_map(|old| to.get(*old).copied()).collect()
+    };
+    let graph: Vec<Vec<usize>> = by_id
+        .iter()
+        .filter_map(|old| Some(renumber(&found.get(*old)?.dependencies, &number)))
+        .collect();
+    found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+
+    let order = install_order(&graph).map_err(|ring| Error::Cycle {
+        path: ring.into_iter().filter_map(|at| Some(id_of(&found, at)?.to_string())).collect(),
+    })?;
+    let mut place = vec![0; order.len()];
+    for (at, number) in order.iter().enumerate() {
+        if let Some(place) = place.get_mut(*number) {
+            *place = at;
+        }
+    }
+    Ok(Resolution {
+        order: order.iter().filter_map(|number| id_of(&found, *number).cloned()).collect(),
+        dependencies: order
+            .iter()
+            .filter_map(|number| Some(renumber(graph.get(*number)?, &place)))
+            .collect(),
+        packages: found.into_iter().map(|package| (package.id, package.manifest)).collect(),
+    })
+}
+
+/// A package as the walk found it; its dependencies are places in the walk.
+struct Found {
+    id: PackageId,
+    manifest: PackageManifest,
+    dependencies: Vec<usize>,
+}
+
+fn id_of(found: &[Found], at: usize) -> Option<&PackageId> {
+    found.get(at).map(|package| &package.id)
+}
+
+fn walk(root: &PackageManifest, source: &impl PackageSource) -> Result<Vec<Found>, Error> {
+    // A package is queued once: the walk would skip it when it met it again.
+    let mut places: HashMap<PackageId, usize> = HashMap::new();
+    let mut by_name: HashMap<String, usize> = HashMap::new();
+    let mut found: Vec<Found> = Vec::new();
+    let mut queue: Vec<PackageId> = Vec::new();
+    for id in root.dependency_ids() {
+        places.insert(id.clone(), queue.len());
+        queue.push(id);
+    }
+    while !queue.is_empty() {
+        // Everything queued is one step further from the project than what came before, and
+        // can be read at once. It is looked at in turn, so errors keep their order.
+        let wave = std::mem::take(&mut queue);
+        let manifests = source.manifests(&wave);
+        for (id, manifest) in wave.into_iter().zip(manifests) {
+            let manifest = manifest
+                .map_err(|reason| Error::Load { id: id.to_string(), reason: Box::new(reason) })?;
+            check_manifest(&id, &manifest)?;
+            if let Some(first) = by_name.get(id.name()).and_then(|at| id_of(&found, *at)) {
+                return Err(Error::Conflict { first: first.to_string(), second: id.to_string() });
+            }
+            by_name.insert(id.name().to_string(), found.len());
+            let dependencies = manifest.dependency_ids().map(|dependency| {
+                let next = places.len();
+                *places.entry(dependency).or_insert_with_key(|new| {
+                    queue.push(new.clone());
+                    next
+                })
+            });
+            let dependencies = dependencies.collect();
+            found.push(Found { id, manifest, dependencies });
+        }
+    }
+    Ok(found)
+}
+
+/// First all packages without dependencies, in order; then, first in first out, what each one
+/// sets free, in order among themselves. If some are never free, a ring of them.
+fn install_order(dependencies: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
+    let mut waiting: Vec<usize> = dependencies.iter().map(Vec::len).collect();
+    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); dependencies.len()];
+    for (dependent, list) in dependencies.iter().enumerate() {
+        for &dependency in list {
+            if let Some(list) = dependents.get_mut(dependency) {
+                list.push(dependent);
+            }
+        }
+    }
+    let free = waiting.iter().enumerate().filter(|(_, count)| **count == 0);
+    let mut order: Vec<usize> = free.map(|(number, _)| number).collect();
+    let mut next = 0;
+    while let Some(done) = order.get(next).copied() {
+        next += 1;
+        // Filled in rising order, so what is set free comes sorted.
+        for &dependent in dependents.get(done).into_iter().flatten() {
+            if let Some(count) = waiting.get_mut(dependent) {
+                *count -= 1;
+                if *count == 0 {
+                    order.push(dependent);
+                }
+            }
+        }
+    }
+    if order.len() == dependencies.len() {
+        Ok(order)
+    } else {
+        Err(find_cycle(dependencies, &waiting))
+    }
+}
+
+/// A ring among packages that still wait. Each of them waits for another one that waits, so
+/// following the first such dependency must come back to a package seen before.
+fn find_cycle(dependencies: &[Vec<usize>], waiting: &[usize]) -> Vec<usize> {
+    let waits = |number: usize| waiting.get(number).is_some_and(|count| *count > 0);
+    let mut place: HashMap<usize, usize> = HashMap::new();
+    let mut path = Vec::new();
+    let mut next = (0..waiting.len()).find(|number| waits(*number));
+    while let Some(number) = next {
+        if let Some(start) = place.get(&number) {
+            let mut ring = path.split_off(*start);
+            let smallest = ring.iter().enumerate().min_by_key(|(_, number)| **number);
+            let first = smallest.map_or(0, |(at, _)| at);
+            ring.rotate_left(first);
+            ring.extend(ring.first().copied());
+            return ring;
+        }
+        place.insert(number, path.len());
+        path.push(number);
+        let list = dependencies.get(number).into_iter().flatten();
+        next = list.copied().find(|dependency| waits(*dependency));
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `name@version: dependency dependency …` a line.
+    struct Table(HashMap<PackageId, PackageManifest>);
+
+    impl PackageSource for Table {
+        fn manifest(&self, id: &PackageId) -> Result<PackageManifest, Error> {
+            self.0.get(id).cloned().ok_or_else(|| Error::NotFound(id.to_string()))
+        }
+    }
+
+    fn manifest(label: &str, dependencies: &str) -> PackageManifest {
+        let (name, version) = label.split_once('@').unwrap_or((label, ""));
+        PackageManifest {
+            name: name.to_string(),
+            version: version.to_string(),
+            description: "d".to_string(),
+            dependencies: dependencies
+                .split_whitespace()
+                .filter_map(|text| text.split_once('@'))
+                .map(|(name, version)| (name.to_string(), version.to_string()))
+                .collect(),
+            required_capabilities: Vec::new(),
+            exposed_modules: vec!["core".to_string()],
+            integrity: None,
+        }
+    }
+
+    fn run(root: &str, registry: &[(&str, &str)]) -> Result<String, String> {
+        let table = Table(
+            registry
+                .iter()
+                .filter_map(|(label, deps)| Some((PackageId::parse(label)?, manifest(label, deps))))
+                .collect(),
+        );
+        match resolve(&manifest("app@0.1.0", root), &table) {
+            Ok(found) => {
+                let order: Vec<_> = found.order.iter().map(PackageId::as_str).collect();
+                Ok(order.join(" "))
+            }
+            Err(error) => Err(format!("{error}{}", error.details().join(""))),
+        }
+    }
+
+    #[test]
+    fn what_is_set_free_queues_behind_the_wave() {
+        // Not "the smallest ready id first": a.top is free before z, but comes after it.
+        let order = run(
+            "a.top@1.0.0 z@1.0.0",
+            &[("a.top@1.0.0", "b@1.0.0"), ("b@1.0.0", ""), ("z@1.0.0", "")],
+        );
+        assert_eq!(order.as_deref(), Ok("b@1.0.0 z@1.0.0 a.top@1.0.0"));
+    }
+
+    #[test]
+    fn the_first_error_of_the_walk_wins() {
+        let registry = [
+            ("b@1.0.0", "sh@0.2.0"),
+            ("c@1.0.0", "sh@0.1.0"),
+            ("d@1.0.0", "sh@9.0.0"),
+            ("sh@0.1.0", ""),
+            ("sh@0.2.0", ""),
+        ];
+        for (root, error) in [
+            ("b@1.0.0 c@1.0.0", "version conflict: both 'sh@0.2.0' and 'sh@0.1.0' required"),
+            ("c@1.0.0 sh@0.2.0", "version conflict: both 'sh@0.2.0' and 'sh@0.1.0' required"),
+            ("b@1.0.0 d@1.0.0", "failed to load sh@9.0.0: package sh@9.0.0 not found in registry"),
+            ("gone@1.0.0", "failed to load gone@1.0.0: package gone@1.0.0 not found in registry"),
+        ] {
+            assert_eq!(run(root, &registry), Err(error.to_string()), "{root}");
+        }
+    }
+
+    #[test]
+    fn cycles_come_with_their_path() {
+        for (root, registry, path) in [
+            ("x@1.0.0", &[("x@1.0.0", "x@1.0.0")][..], "x@1.0.0 -> x@1.0.0"),
+            (
+                "entry@1.0.0 fine@1.0.0",
+                &[
+                    ("entry@1.0.0", "q@1.0.0"),
+                    ("fine@1.0.0", ""),
+                    ("q@1.0.0", "r@1.0.0"),
+                    ("r@1.0.0", "fine@1.0.0 p@1.0.0"),
+                    ("p@1.0.0", "q@1.0.0"),
+                ][..],
+                "p@1.0.0 -> q@1.0.0 -> r@1.0.0 -> p@1.0.0",
+            ),
+        ] {
+            let error = format!("circular dependency detected  {path}");
+            assert_eq!(run(root, registry), Err(error), "{root}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_must_be_for_its_folder() {
+        let mut table = HashMap::new();
+        if let Some(id) = PackageId::parse("b@1.0.0") {
+            table.insert(id, manifest("zzz@1.0.0", ""));
+        }
+        let error = resolve(&manifest("app@0.1.0", "b@1.0.0"), &Table(table));
+        assert_eq!(
+            error.map_err(|error| error.to_string()),
+            Err("invalid package b@1.0.0: the manifest in b/1.0.0 is for zzz@1.0.0".to_string())
+        );
+    }
+}

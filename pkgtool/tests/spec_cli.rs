@@ -1,0 +1,317 @@
+//! Holds `spec/cli.md` and the program together: commands, options, values, JSON, exit statuses.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const SPEC: &str = include_str!("../../spec/cli.md");
+
+fn pkgtool(folder: &Path, arguments: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pkgtool"))
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .env("XDG_DATA_HOME", folder.join("data"))
+        .env_remove("SOURCE_DATE_EPOCH")
+        .output()
+        .expect("started")
+}
+
+fn help(command: &str) -> String {
+    let output = pkgtool(Path::new("/"), &format!("{command} --help"));
+    assert!(output.status.success(), "{command}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The commands that have a section.
+fn told_commands() -> impl Iterator<Item = &'static str> {
+    SPEC.lines().filter_map(|line| line.strip_prefix("### `pkgtool ")?.split('`').next())
+}
+
+/// The lines below a heading, up to the next one.
+fn section(heading: &str) -> Vec<&'static str> {
+    let lines = SPEC.lines().skip_while(|line| !line.starts_with(heading)).skip(1);
+    let lines: Vec<_> = lines.take_while(|line| !line.starts_with('#')).collect();
+    assert!(!lines.is_empty(), "no section `{heading}`");
+    lines
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// The cells of the section's tables, without the tables' heads.
+fn rows(section: &[&'static str]) -> Vec<Vec<&'static str>> {
+    let lines = section.iter().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
+    lines.map(|line| line.splitn(3, " | ").collect()).collect()
+}
+
+/// The options of a help text: their names, and what is said of each.
+fn options(help: &str) -> Vec<(BTreeSet<String>, Vec<&str>)> {
+    let lines = help.lines().skip_while(|line| *line != "Options:").skip(1);
+    let mut options: Vec<(BTreeSet<String>, Vec<&str>)> = Vec::new();
+    for line in lines {
+        let text = line.trim_start();
+        if line.starts_with("  -") || line.starts_with("      --") {
+            let words = text.split([' ', ',']).filter(|word| word.starts_with('-'));
+            options.push((words.map(str::to_owned).collect(), Vec::new()));
+        } else if let Some((_, texts)) = options.last_mut() {
+            texts.push(text);
+        }
+    }
+    options.retain(|(names, _)| !names.contains("--help") && !names.contains("--version"));
+    options
+}
+
+#[test]
+fn every_command_has_its_section() {
+    let help = help("");
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.is_empty());
+    let known: BTreeSet<&str> =
+        commands.filter_map(|line| line.split_whitespace().next()).collect();
+    let told: BTreeSet<&str> = told_commands().chain(["help"]).collect();
+    assert_eq!(known, told);
+}
+
+#[test]
+fn every_option_is_told_and_every_one_told_exists() {
+    for command in told_commands() {
+        let help = help(command);
+        let rows = rows(&section(&format!("### `pkgtool {command}`")));
+        let names = |row: &Vec<&str>| -> BTreeSet<String> {
+            let words = row[0].split(['`', ',', ' ']).filter(|word| word.starts_with('-'));
+            words.map(str::to_owned).collect()
+        };
+        let told: BTreeSet<_> = rows.iter().map(names).collect();
+        let options = options(&help);
+        let known: BTreeSet<_> = options.iter().map(|(names, _)| names.clone()).collect();
+        assert_eq!(known, told, "{command}: the program on the left");
+        for (option, texts) in options {
+            let row = rows.iter().find(|row| names(row) == option).expect("compared above");
+            let told = quoted(row[1]);
+            let values = texts.iter().filter_map(|text| text.strip_prefix("- ")?.split(':').next());
+            for value in values {
+                assert!(told.contains(&value), "{command} {option:?}: `{value}` is not told");
+            }
+            let default = texts.iter().find_map(|text| text.strip_prefix("[default: "));
+            if let Some(default) = default.map(|text| text.trim_end_matches(']')) {
+                let (before, after) = (format!("efault `{default}`"), format!("`{default}` (def"));
+                let told = row[1].contains(&before) || row[1].contains(&after);
+                assert!(told, "{command} {option:?}: the default `{default}` is not told");
+            }
+        }
+    }
+}
+
+/// The keys of an object and what is inside, with dots. Objects of free keys aren't entered.
+fn keys(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
+    const FREE: &str = "manifest.commands";
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                // The fields of a record are the format's.
+                if path.contains("records[].") && key.starts_with(char::is_uppercase) {
+                    continue;
+                }
+                if path != FREE {
+                    keys(value, &path, found);
+                }
+                found.insert(path);
+            }
+        }
+        Value::Array(array) => {
+            array.iter().for_each(|value| keys(value, &format!("{prefix}[]"), found));
+        }
+        _ => {}
+    }
+}
+
+/// The values at such a path.
+fn at<'v>(value: &'v Value, path: &str) -> Vec<&'v Value> {
+    path.split('.').fold(vec![value], |values, step| {
+        let key = step.trim_end_matches("[]");
+        let inner = values.into_iter().filter_map(|value| value.get(key));
+        let flat = |value: &'v Value| match value.as_array().filter(|_| step != key) {
+            Some(array) => array.iter().collect(),
+            None => vec![value],
+        };
+        inner.flat_map(flat).collect()
+    })
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_i64() || number.is_u64() => "integer",
+        Value::Number(_) => "fraction",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Compares an object with the table of its schema.
+fn check_json(value: &Value) {
+    let schema = value["schema"].as_str().expect("a schema");
+    let mut found = BTreeSet::new();
+    keys(value, "", &mut found);
+    for row in rows(&section(&format!("### {schema}"))) {
+        let (field, kind) = (row[0].trim_end_matches('`'), row[1]);
+        assert!(kind.contains("optional") || found.contains(field), "{schema}: no `{field}`");
+        found.remove(field);
+        for name in at(value, field).into_iter().map(type_name) {
+            assert!(kind.contains(name), "{schema}: `{field}` is {name}, told is {kind}");
+        }
+    }
+    assert!(found.is_empty(), "{schema}: the table lacks {found:?}");
+}
+
+fn check_lines(output: &Output) -> usize {
+    let text = std::str::from_utf8(&output.stdout).expect("UTF-8");
+    text.lines().for_each(|line| check_json(&serde_json::from_str(line).expect("JSON")));
+    text.lines().count()
+}
+
+/// A folder with an application in `app`, which nobody may execute.
+fn example() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let app = folder.path().join("app");
+    fs::create_dir_all(app.join("bin")).expect("made");
+    fs::write(app.join("bin/hi"), "#!/bin/sh\necho hello\n").expect("written");
+    let manifest = "name = \"hi\"\nversion = \"1\"\narch = \"x86-64\"\nkernel_api = \"1.0\"\n\
+                    entry = \"/bin/hi\"\n[commands]\nhi = \"/bin/hi\"\n";
+    fs::write(app.join("manifest.toml"), manifest).expect("written");
+    folder
+}
+
+#[test]
+fn examples_keep_to_their_schemas() {
+    let mut in_example = false;
+    let mut count = 0;
+    for line in SPEC.lines() {
+        match line {
+            "```json" => in_example = true,
+            "```" => in_example = false,
+            line if in_example => {
+                check_json(&serde_json::from_str(line).expect("JSON"));
+                count += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(count, SPEC.lines().filter(|line| line.starts_with("### epk.")).count());
+}
+
+#[test]
+fn json_keeps_to_its_schema() {
+    let folder = example();
+    let folder = folder.path();
+    let lines = |arguments: &str| check_lines(&pkgtool(folder, arguments));
+    assert_eq!(lines("keygen --json key"), 1);
+    assert_eq!(lines("pack app -o plain.epk --json"), 1);
+    assert_eq!(lines("pack app -o signed.epk --sign key --alias sbin=bin --json"), 1);
+    let mut damaged = fs::read(folder.join("plain.epk")).expect("read");
+    damaged[100] ^= 1;
+    fs::write(folder.join("damaged.epk"), damaged).expect("written");
+    let files = "plain.epk signed.epk damaged.epk key nothing";
+    assert_eq!(lines(&format!("verify --json --deep --compat {files}")), 5);
+    assert_eq!(lines("verify --json --compat --kernel-api 2.0 signed.epk"), 1);
+    assert_eq!(lines("ls --json signed.epk"), 4);
+    assert_eq!(lines("inspect --json signed.epk"), 1);
+
+    fs::create_dir(folder.join("mnt")).expect("made");
+    let mounted = pkgtool(folder, "mount plain.epk mnt");
+    assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
+    let listed = pkgtool(folder, "mounts --json");
+    let unmounted = pkgtool(folder, "umount mnt");
+    assert!(unmounted.status.success(), "{}", String::from_utf8_lossy(&unmounted.stderr));
+    assert!(check_lines(&listed) > 0);
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(text.contains("\"state\":\"live\""), "{text}");
+}
+
+#[test]
+fn exit_statuses_are_as_told() {
+    let folder = example();
+    let folder = folder.path();
+    fs::write(folder.join("nonsense"), "nonsense\n").expect("written");
+    fs::write(folder.join("empty"), "").expect("written");
+    for (arguments, status) in [
+        ("pack app -o app.epk", 0),
+        ("keygen key", 0),
+        ("pack app -o signed.epk --sign key", 0),
+        ("pack app -o nonsense", 1),
+        ("pack app -o app/app.epk", 2),
+        ("pack nothing -o x.epk", 3),
+        ("pack app -o x.epk --manifest empty", 4),
+        ("pack app -o x.epk --sign empty", 5),
+        ("pack app -o x.epk --signature-command false", 5),
+        ("verify app.epk", 0),
+        ("verify --signature required app.epk", 2),
+        ("verify nothing", 3),
+        ("verify app.epk nonsense nothing", 4),
+        ("verify --trust nonsense app.epk", 5),
+        ("verify --signature required --trust empty signed.epk", 5),
+        ("verify --signature required --trust empty app.epk", 5),
+        ("verify --compat --kernel-api 0.9 app.epk", 6),
+        ("ls app.epk bin", 0),
+        ("ls app.epk nothing", 1),
+        ("cat app.epk bin", 1),
+        ("extract app.epk app", 1),
+        ("extract nonsense x", 4),
+        ("keygen key", 3),
+        ("umount app", 1),
+        ("mount app.epk nothing", 3),
+        ("mount app.epk app -o rw", 2),
+        ("mount nonsense app", 4),
+        ("mount app.epk app --signature required --trust empty", 5),
+        ("run", 2),
+        ("run --nonsense app.epk", 2),
+        ("run --signature required app.epk", 125),
+        ("run nothing", 125),
+        ("run nonsense", 125),
+        ("run app.epk", 126),
+        ("nonsense", 2),
+        ("--version", 0),
+    ] {
+        let output = pkgtool(folder, arguments);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{arguments}: {text}");
+        let told = text.lines().any(|line| line.starts_with("error: "));
+        assert_eq!(told, status != 0, "{arguments}: {text}");
+    }
+}
+
+/// A full disk, or a reader that has left, is an error like others, not a panic.
+#[test]
+fn standard_output_that_takes_nothing_is_an_error() {
+    let folder = example();
+    let folder = folder.path();
+    assert!(pkgtool(folder, "pack app -o app.epk").status.success());
+    for arguments in [
+        "verify app.epk",
+        "verify --json app.epk",
+        "ls app.epk",
+        "cat app.epk bin/hi",
+        "inspect app.epk",
+        "keygen key",
+        "pack app -o app.epk --json",
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_pkgtool"))
+            .args(arguments.split_whitespace())
+            .current_dir(folder)
+            .stdout(File::options().write(true).open("/dev/full").expect("opened"))
+            .output()
+            .expect("started");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{arguments}: {text}");
+        assert!(!text.contains("panicked"), "{arguments}: {text}");
+    }
+    assert!(!folder.join("key").exists(), "nobody knows the public half of this key");
+}
