@@ -66,6 +66,17 @@ pub struct Package {
     pub modules: Vec<Module>,
 }
 
+/// A blob to be written.
+#[derive(Clone, Debug)]
+pub struct NewBlob {
+    /// What it holds.
+    pub kind: BlobKind,
+    /// Its full name; the first 24 bytes are written.
+    pub name: Vec<u8>,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// A package does not fit into the format's integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the package is larger than its format can say")]
@@ -88,7 +99,11 @@ pub fn write_package(package: &Package) -> Result<Vec<u8>, TooLarge> {
                 name.as_str(),
                 object([("type", kind.manifest_type().into()), ("length", bytes.len().into())]),
             );
-            blobs.push((kind, format!("{}{}", kind.prefix(), module.id), bytes.to_vec()));
+            blobs.push(NewBlob {
+                kind,
+                name: format!("{}{}", kind.prefix(), module.id).into_bytes(),
+                bytes: bytes.to_vec(),
+            });
             name.into()
         };
         let interface = add(BlobKind::Interface, &module.interface);
@@ -117,18 +132,15 @@ pub fn write_package(package: &Package) -> Result<Vec<u8>, TooLarge> {
     write_container(&manifest, &blobs)
 }
 
-/// Writes a container with `manifest` as given and `blobs`, each with its kind and full name.
-/// Blobs of equal bytes become one entry, the first one's.
+/// Writes a container with `manifest` and `blobs` as given. Blobs of equal bytes become one entry,
+/// the first one's.
 ///
 /// # Errors
 /// [`TooLarge`]
-pub fn write_container(
-    manifest: &Object,
-    blobs: &[(BlobKind, String, Vec<u8>)],
-) -> Result<Vec<u8>, TooLarge> {
-    let mut unique: BTreeMap<Sha256, (BlobKind, &str, &[u8])> = BTreeMap::new();
-    for (kind, name, bytes) in blobs {
-        unique.entry(Sha256::of(bytes)).or_insert((*kind, name, bytes));
+pub fn write_container(manifest: &Object, blobs: &[NewBlob]) -> Result<Vec<u8>, TooLarge> {
+    let mut unique: BTreeMap<Sha256, &NewBlob> = BTreeMap::new();
+    for blob in blobs {
+        unique.entry(Sha256::of(&blob.bytes)).or_insert(blob);
     }
     let manifest = canonical(&Value::Object(manifest.clone())).into_bytes();
     let table_len = unique.len().checked_mul(ENTRY_LEN).ok_or(TooLarge)?;
@@ -138,12 +150,12 @@ pub fn write_container(
         .and_then(|length| u64::try_from(length).ok())
         .ok_or(TooLarge)?;
     let mut table = Vec::with_capacity(table_len);
-    for (sha256, (kind, name, bytes)) in &unique {
+    for (sha256, NewBlob { kind, name, bytes }) in &unique {
         let length = u64::try_from(bytes.len()).map_err(|_| TooLarge)?;
         let mut field = [0; 24];
         let name_len = name.len().min(field.len());
-        for (slot, byte) in field.iter_mut().zip(name.bytes()) {
-            *slot = byte;
+        for (slot, byte) in field.iter_mut().zip(name) {
+            *slot = *byte;
         }
         table.extend_from_slice(sha256.as_bytes());
         table.extend_from_slice(&offset.to_le_bytes());
@@ -169,8 +181,8 @@ pub fn write_container(
     out.extend_from_slice(&[0; 64]);
     out.extend_from_slice(&manifest);
     out.extend_from_slice(&table);
-    for (_, _, bytes) in unique.values() {
-        out.extend_from_slice(bytes);
+    for blob in unique.values() {
+        out.extend_from_slice(&blob.bytes);
     }
     Ok(out)
 }
@@ -206,11 +218,8 @@ mod tests {
 
     #[test]
     fn equal_blobs_become_one_entry() {
-        let blob = b"{}".to_vec();
-        let blobs = [
-            (BlobKind::Interface, "iface:a".to_owned(), blob.clone()),
-            (BlobKind::Payload, "dmir:a".to_owned(), blob),
-        ];
+        let blob = |kind, name: &str| NewBlob { kind, name: name.into(), bytes: b"{}".to_vec() };
+        let blobs = [blob(BlobKind::Interface, "iface:a"), blob(BlobKind::Payload, "dmir:a")];
         let bytes = write_container(&Object::new(), &blobs).unwrap();
         assert_eq!(bytes.len(), HEADER_LEN + 2 + ENTRY_LEN + 2);
     }

@@ -328,7 +328,7 @@ fn conflicts(results: &[Result<Passed, Box<Verdict>>]) -> BTreeMap<usize, (&'sta
             .map(|(version, target, at)| format!("{version} for {target} in `{}`", path(at)))
             .collect();
         let message =
-            format!("multiple versions or targets of package `{package_id}`: {}", list.join(", "));
+            format!("multiple versions/targets of package `{package_id}`: {}", list.join(", "));
         for at in versions.values().flatten() {
             conflicts.insert(*at, ("MULTIPLE_VERSIONS", message.clone()));
         }

@@ -11,11 +11,13 @@ use epk_format::digest::Sha256;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not base64 in its one canonical spelling.
-    #[error("not canonical base64")]
+    #[error("invalid base64: the one canonical spelling is read")]
     Base64,
     /// Another number of bytes.
-    #[error("{found} bytes, {expected} are needed")]
+    #[error("{what} must be {expected} bytes, these are {found}")]
     Length {
+        /// What it should have been.
+        what: &'static str,
         /// Bytes there are.
         found: usize,
         /// Bytes needed.
@@ -32,10 +34,10 @@ pub fn decode_base64(text: &str) -> Result<Vec<u8>, KeyError> {
     STANDARD.decode(text).map_err(|_| KeyError::Base64)
 }
 
-fn decode_array<const N: usize>(text: &str) -> Result<[u8; N], KeyError> {
+fn decode_array<const N: usize>(what: &'static str, text: &str) -> Result<[u8; N], KeyError> {
     let bytes = decode_base64(text)?;
     let found = bytes.len();
-    bytes.try_into().map_err(|_| KeyError::Length { found, expected: N })
+    bytes.try_into().map_err(|_| KeyError::Length { what, found, expected: N })
 }
 
 /// The text of a SHA-256 value in Drift's files: `sha256:` and 64 lower-case hex digits.
@@ -54,7 +56,7 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError`]
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        decode_array(text).map(Self)
+        decode_array("pubkey", text).map(Self)
     }
 
     /// Canonical base64.
@@ -95,7 +97,7 @@ impl SignatureBytes {
     /// # Errors
     /// [`KeyError`]
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        decode_array(text).map(Self)
+        decode_array("signature", text).map(Self)
     }
 
     /// Canonical base64.
@@ -126,7 +128,7 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError`]
     pub fn parse_file(text: &str) -> Result<Self, KeyError> {
-        decode_array(text.trim()).map(|seed| Self::from_seed(&seed))
+        decode_array("seed", text.trim()).map(|seed| Self::from_seed(&seed))
     }
 
     /// The text of a key file: canonical base64 of the seed and a newline, 45 bytes.
@@ -217,9 +219,9 @@ mod tests {
         assert_eq!(again.to_file_text(), text);
         let hex = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
         for (text, expected) in [
-            ("", KeyError::Length { found: 0, expected: 32 }),
+            ("", KeyError::Length { what: "seed", found: 0, expected: 32 }),
             ("!", KeyError::Base64),
-            (hex, KeyError::Length { found: 48, expected: 32 }),
+            (hex, KeyError::Length { what: "seed", found: 48, expected: 32 }),
         ] {
             assert_eq!(PrivateKey::parse_file(text).unwrap_err(), expected, "{text}");
         }

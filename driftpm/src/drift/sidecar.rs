@@ -18,7 +18,7 @@ const FORMAT: &str = "dmir-pkg-sig";
 #[non_exhaustive]
 pub enum SidecarError {
     /// Not JSON.
-    #[error("the sidecar is {0}")]
+    #[error("invalid JSON in the signature sidecar: {0}")]
     Json(#[from] JsonError),
     /// JSON, but no object of this format and version.
     #[error("the sidecar is no `{FORMAT}` of version 0")]
@@ -27,7 +27,7 @@ pub enum SidecarError {
     #[error("the sidecar has no `package_sha256` that starts with `sha256:`")]
     NoPackageHash,
     /// It belongs to other bytes.
-    #[error("the sidecar is for {found}, the package is {expected}")]
+    #[error("package_sha256 mismatch: the sidecar is for {found}, the package is {expected}")]
     OtherPackage {
         /// What the sidecar says.
         found: String,
@@ -65,7 +65,7 @@ pub enum EntryProblem {
     #[error("is no string that is not empty")]
     NotText,
     /// Not a key or signature.
-    #[error("is {0}")]
+    #[error("is wrong: {0}")]
     Key(#[from] KeyError),
     /// A public key that is not the one of the key id.
     #[error("is the key `{0}`, not the one that `kid` names")]

@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, _host: &mut Host<'_>) -> Result<u8, Failure> {
     let package = files::read(&args.package, MAX_PACKAGE)?;
     let key_text = text_of(files::read(&args.key, MAX_SETTINGS)?, &args.key)?;
     let key = PrivateKey::parse_file(&key_text)
-        .map_err(|error| Failure(format!("the key file `{}` is {error}", shown(&args.key))))?;
+        .map_err(|error| Failure(format!("the key file `{}`: {error}", shown(&args.key))))?;
     let not_signed = |error: &dyn ToString| {
         Failure(format!("`{}` is not signed: {}", shown(&args.package), error.to_string()))
     };

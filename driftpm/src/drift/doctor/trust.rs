@@ -129,7 +129,7 @@ fn key_findings(keys: &Object) -> Vec<Finding> {
                 }
                 Some(entry) => match entry.text("pubkey").map(PublicKey::parse) {
                     None => "has no public key".to_owned(),
-                    Some(Err(error)) => format!("has a public key that is {error}"),
+                    Some(Err(error)) => format!("has no usable public key: {error}"),
                     Some(Ok(key)) if key.id() != kid => {
                         format!("is the key whose id is `{}`", key.id())
                     }

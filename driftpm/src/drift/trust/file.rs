@@ -21,7 +21,7 @@ pub struct TrustFile {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddKeyError {
     /// The key is none.
-    #[error("the public key is {0}")]
+    #[error("the public key: {0}")]
     Key(#[from] KeyError),
     /// The key id given is another key's.
     #[error("the key id given is `{given}`, but the key's id is `{derived}`")]

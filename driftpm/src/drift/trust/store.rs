@@ -32,7 +32,7 @@ pub enum TrustError {
         found: &'static str,
     },
     /// A public key is none.
-    #[error("key `{kid}` of the trust store is {error}")]
+    #[error("key `{kid}` of the trust store: {error}")]
     Key {
         /// Its id in the store.
         kid: String,

@@ -35,7 +35,7 @@ pub enum Distrust {
     #[error("the package has no modules, and nobody vouches for nothing")]
     NoModules,
     /// No sidecar, and unsigned packages are not accepted here.
-    #[error("the package has no signature sidecar")]
+    #[error("missing signature sidecar, and the package is not accepted without")]
     Unsigned,
     /// An unsigned package with a module that only the toolchain may sign.
     #[error("module `{0}` is reserved for the toolchain, and the package is unsigned")]
@@ -53,13 +53,13 @@ pub enum Distrust {
     #[error("the trust store has another key under `{0}` than the one of that id")]
     OtherKey(String),
     /// No signature by a known key verifies.
-    #[error("no signature by a known key is valid")]
+    #[error("no valid signatures by keys that are known and not revoked")]
     NoValidSignature,
     /// Nobody may speak for a module.
     #[error("no key is trusted for module `{0}`")]
     NamespaceUnknown(String),
     /// Those who signed may not speak for a module.
-    #[error("no signer is trusted for module `{0}`")]
+    #[error("the signers are not trusted for module '{0}'")]
     SignerNotTrusted(String),
     /// A reserved module that no toolchain key has signed.
     #[error("module `{0}` is reserved for the toolchain, and no toolchain key has signed it")]
