@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files::{self, FileError, MAX_INDEX};
+use super::files::{self, FileError};
 use super::index::{self, Index, IndexError};
+use super::json::Limit;
 
 /// Where a project's cache lies.
 pub const DEFAULT_DIR: &str = "cache/driftpm";
@@ -36,7 +37,7 @@ pub fn index_path(cache: &Path) -> PathBuf {
 /// # Errors
 /// [`CacheError`]
 pub fn read_index(cache: &Path) -> Result<Option<Index>, CacheError> {
-    match files::read(&index_path(cache), MAX_INDEX) {
+    match files::read(&index_path(cache), Limit::INDEX.file()) {
         Ok(bytes) => Ok(Some(Index::parse(&bytes)?)),
         Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error.into()),

@@ -25,7 +25,7 @@ use epk_format::digest::Sha256;
 use serde::de::IgnoredAny;
 
 use super::identity::Identity;
-use super::json::{self, JsonError, Object};
+use super::json::{self, JsonError, Limit, Object};
 
 /// The first eight bytes.
 pub const MAGIC: [u8; 8] = *b"DMIRPKG\0";
@@ -33,8 +33,6 @@ pub const MAGIC: [u8; 8] = *b"DMIRPKG\0";
 pub const HEADER_LEN: usize = 164;
 /// Bytes of one table entry.
 pub const ENTRY_LEN: usize = 80;
-/// The largest manifest that is parsed.
-pub const MAX_MANIFEST: usize = 1 << 26;
 
 /// Why bytes are no package.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -275,7 +273,7 @@ fn manifest_bytes<'a>(bytes: &'a [u8], header: &Header) -> Result<&'a [u8], Cont
 }
 
 fn parse_manifest(bytes: &[u8]) -> Result<Object, ContainerError> {
-    match json::parse(bytes, MAX_MANIFEST)? {
+    match json::parse(bytes, Limit::MANIFEST)? {
         json::Value::Object(object) => Ok(object),
         other => Err(ContainerError::ManifestNotObject(other.kind())),
     }

@@ -147,7 +147,7 @@ fn write_number(out: &mut String, number: &Number) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::parse;
+    use super::super::json::{Limit, parse};
     use super::*;
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
             ("[9223372036854775808,-1]", "[9223372036854775808,-1]", ""),
             ("{\"\u{ffff}\":1,\"😀\":2,\"Z\":3}", "{\"Z\":3,\"\u{ffff}\":1,\"😀\":2}", ""),
         ] {
-            let value = parse(input.as_bytes(), 1 << 16).unwrap();
+            let value = parse(input.as_bytes(), Limit::SETTINGS).unwrap();
             assert_eq!(canonical(&value), utf8, "{input}");
             if !ascii.is_empty() {
                 assert_eq!(ascii_compact(&value), ascii, "{input}");
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn indents_for_people() {
-        let value = parse(b"{\"b\":{},\"a\":[1]}", 100).unwrap();
+        let value = parse(b"{\"b\":{},\"a\":[1]}", Limit::SETTINGS).unwrap();
         assert_eq!(ascii_indented(&value), "{\n  \"a\": [\n    1\n  ],\n  \"b\": {}\n}\n");
     }
 }

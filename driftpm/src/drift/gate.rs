@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::container::{self, ContainerError};
-use super::files::{self, FileError, MAX_PACKAGE, MAX_SETTINGS, MAX_SIDECAR};
+use super::files::{self, FileError, MAX_PACKAGE};
 use super::identity::{Identity, PartialIdentity};
-use super::json::{Value, object};
+use super::json::{Limit, Value, object};
 use super::progress::Progress;
 use super::relpath::{shown, sidecar_of};
 use super::trust::verify::{Trust, verify_package};
@@ -139,7 +139,7 @@ pub fn load_trust(request: &GateRequest) -> Result<Trust, Box<Verdict>> {
 
 fn load_store(path: &Path, must_exist: bool) -> Result<TrustStore, Box<Verdict>> {
     let refused = |code, message: String| Box::new(Verdict::refused(shown(path), code, message));
-    match files::read(path, MAX_SETTINGS) {
+    match files::read(path, Limit::SETTINGS.file()) {
         Ok(bytes) => TrustStore::parse(&bytes)
             .map_err(|error| refused("TRUST_STORE_INVALID", error.to_string())),
         Err(FileError::Missing(_)) if !must_exist => Ok(TrustStore::default()),
@@ -284,7 +284,7 @@ fn check_one(
         let identity = Some((&identity).into());
         Box::new(Verdict { identity, ..Verdict::refused(shown(path), code, message) })
     };
-    let sidecar = match files::read(&sidecar_of(path), MAX_SIDECAR) {
+    let sidecar = match files::read(&sidecar_of(path), Limit::SIDECAR.file()) {
         Ok(bytes) => Some(bytes),
         Err(FileError::Missing(_)) => None,
         Err(error) => return Err(refused("SIDECAR_INVALID", error.to_string())),

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::encode::canonical;
-use super::files::MAX_INDEX;
 use super::identity::{Identity, PartialIdentity};
-use super::json::{self, JsonError, Object, Value};
+use super::json::{self, JsonError, Limit, Object, Value};
 use super::relpath::{RelPath, RelPathError};
 
 /// The index's name in a repository and in the cache.
@@ -184,8 +183,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`]
     pub fn parse(bytes: &[u8]) -> Result<Self, IndexError> {
-        let limit = usize::try_from(MAX_INDEX).unwrap_or(usize::MAX);
-        let document = match json::parse(bytes, limit)? {
+        let document = match json::parse(bytes, Limit::INDEX)? {
             Value::Object(document) => document,
             other => return Err(IndexError::NotObject(other.kind())),
         };
@@ -311,7 +309,7 @@ mod tests {
             (format!("{{{good},\"unsigned\":1}}"), true, true),
             (format!("{{{good},\"unsigned\":\"false\"}}"), false, false),
         ] {
-            let value = json::parse(text.as_bytes(), 1000).unwrap();
+            let value = json::parse(text.as_bytes(), Limit::INDEX).unwrap();
             for (strictness, ok) in [(Strictness::Filled, filled), (Strictness::Present, present)] {
                 assert_eq!(
                     Entry::parse("p", &value, strictness).is_ok(),

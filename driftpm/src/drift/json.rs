@@ -1,14 +1,15 @@
 //! JSON values as Drift's files hold them: objects that remember the order of the file and,
 //! where a key is written twice, keep the last value.
 //!
-//! [`parse`] is the only door by which JSON enters: it bounds the size first, wants UTF-8
+//! [`parse`] is the only door by which JSON enters: it bounds bytes and values, wants UTF-8
 //! without a byte order mark, nests no deeper than 128 levels, and refuses what RFC 8259
 //! refuses (`NaN`, lone surrogates). [`encode`](super::encode) is the way back.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
 /// One JSON value.
@@ -247,6 +248,12 @@ pub enum JsonError {
         /// Bytes allowed.
         allowed: usize,
     },
+    /// More values than a file of this kind may have.
+    #[error("JSON of more than {allowed} values")]
+    TooMany {
+        /// Values allowed.
+        allowed: usize,
+    },
     /// Not UTF-8.
     #[error("not UTF-8 at byte {at}")]
     NotUtf8 {
@@ -258,28 +265,75 @@ pub enum JsonError {
     Syntax(String),
 }
 
-/// Reads one JSON document of at most `limit` bytes.
+/// How large a document may be. Values are counted too: `[0,0,0,…]` takes twenty times the memory
+/// of its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Bytes of text.
+    pub bytes: usize,
+    /// Values of any kind, those inside others included.
+    pub values: usize,
+}
+
+impl Limit {
+    /// For sidecars.
+    pub const SIDECAR: Self = Self { bytes: 1 << 20, values: 1 << 16 };
+    /// For trust stores and sources files.
+    pub const SETTINGS: Self = Self { bytes: 1 << 24, values: 1 << 20 };
+    /// For indexes and locks.
+    pub const INDEX: Self = Self { bytes: 1 << 27, values: 1 << 22 };
+    /// For manifests of packages.
+    pub const MANIFEST: Self = Self { bytes: 1 << 26, values: 1 << 21 };
+
+    /// The limit in bytes, for reading the file.
+    #[must_use]
+    pub fn file(self) -> u64 {
+        u64::try_from(self.bytes).unwrap_or(u64::MAX)
+    }
+}
+
+/// Reads one JSON document.
 ///
 /// # Errors
 /// [`JsonError`], which says where.
-pub fn parse(bytes: &[u8], limit: usize) -> Result<Value, JsonError> {
-    if bytes.len() > limit {
-        return Err(JsonError::TooLarge { found: bytes.len(), allowed: limit });
+pub fn parse(bytes: &[u8], limit: Limit) -> Result<Value, JsonError> {
+    if bytes.len() > limit.bytes {
+        return Err(JsonError::TooLarge { found: bytes.len(), allowed: limit.bytes });
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|error| JsonError::NotUtf8 { at: error.valid_up_to() })?;
-    serde_json::from_str(text).map_err(|error| JsonError::Syntax(error.to_string()))
+    let left = Cell::new(limit.values);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Reader { left: &left }.deserialize(&mut reader);
+    value.and_then(|value| reader.end().map(|()| value)).map_err(|error| {
+        if left.get() == 0 {
+            JsonError::TooMany { allowed: limit.values }
+        } else {
+            JsonError::Syntax(error.to_string())
+        }
+    })
 }
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+/// Builds values as long as some are left.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    left: &'a Cell<usize>,
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left = self.left.get().saturating_sub(1);
+        self.left.set(left);
+        if left == 0 {
+            return Err(D::Error::custom("too many values"));
+        }
+        deserializer.deserialize_any(self)
     }
 }
 
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -318,7 +372,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(item) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             array.push(item);
         }
         Ok(Value::Array(array))
@@ -326,7 +380,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Object::new();
-        while let Some((key, value)) = members.next_entry::<String, Value>()? {
+        while let Some(key) = members.next_key::<String>()? {
+            let value = members.next_value_seed(self)?;
             object.insert(key, value);
         }
         Ok(Value::Object(object))
@@ -337,7 +392,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 mod tests {
     use super::*;
 
-    const LIMIT: usize = 1 << 16;
+    const LIMIT: Limit = Limit { bytes: 1 << 16, values: 1 << 10 };
 
     #[test]
     fn keeps_file_order_and_the_last_of_two_values() {
@@ -366,7 +421,15 @@ mod tests {
             assert!(matches!(result, Err(JsonError::Syntax(_))), "{text:?}: {result:?}");
         }
         assert_eq!(parse(b"\"\xff\"", LIMIT), Err(JsonError::NotUtf8 { at: 1 }));
-        assert_eq!(parse(b"[1,2]", 4), Err(JsonError::TooLarge { found: 5, allowed: 4 }));
+    }
+
+    #[test]
+    fn bounds_bytes_and_values() {
+        let limit = |bytes, values| Limit { bytes, values };
+        let text = b"[1,{\"a\":2}]";
+        assert!(parse(text, limit(11, 5)).is_ok());
+        assert_eq!(parse(text, limit(10, 5)), Err(JsonError::TooLarge { found: 11, allowed: 10 }));
+        assert_eq!(parse(text, limit(11, 4)), Err(JsonError::TooMany { allowed: 4 }));
     }
 
     #[test]

@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::encode::canonical;
-use super::files::MAX_INDEX;
 use super::identity::Identity;
-use super::json::{self, JsonError, Object, Value, object};
+use super::json::{self, JsonError, Limit, Object, Value, object};
 
 /// Why a lock is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,8 +119,7 @@ impl Lock {
     /// # Errors
     /// [`LockError`]
     pub fn parse(bytes: &[u8]) -> Result<Self, LockError> {
-        let limit = usize::try_from(MAX_INDEX).unwrap_or(usize::MAX);
-        let document = match json::parse(bytes, limit)? {
+        let document = match json::parse(bytes, Limit::INDEX)? {
             Value::Object(document) if document.is_format_zero("drift-lock") => document,
             _ => return Err(LockError::Format),
         };

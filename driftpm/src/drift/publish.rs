@@ -8,8 +8,9 @@ use epk_format::digest::Sha256;
 use rayon::prelude::*;
 
 use super::container::{self, ContainerError};
-use super::files::{self, FileError, MAX_INDEX, MAX_PACKAGE, MAX_SIDECAR};
+use super::files::{self, FileError, MAX_PACKAGE};
 use super::index::{self, Conflict, Entry, Index, IndexError, NewEntry, Strictness};
+use super::json::Limit;
 use super::keys::sha256_text;
 use super::progress::Progress;
 use super::relpath::{RelPath, UnsafeName, package_file_name, shown, sidecar_of};
@@ -120,7 +121,7 @@ fn run(request: &PublishRequest, progress: &dyn Progress) -> Result<(), PublishE
     files::create_dirs(&request.dest_dir)?;
     let _guard = files::lock_directory(&request.dest_dir)?;
     let index_path = request.dest_dir.join(index::FILE_NAME);
-    let mut index = match files::read(&index_path, MAX_INDEX) {
+    let mut index = match files::read(&index_path, Limit::INDEX.file()) {
         Ok(bytes) => Index::parse(&bytes)
             .map_err(|error| PublishError::Index { path: shown(&index_path), error })?,
         Err(error) if error.is_missing() => Index::empty(),
@@ -193,7 +194,7 @@ fn check(path: &Path, allow_unsigned: bool) -> Result<Checked, PublishError> {
     let path_there = package_file_name(&identity.package_id, &identity.version, &identity.target)
         .map_err(|error| PublishError::Name { path: shown_path.clone(), error })?;
     let sidecar_path = sidecar_of(path);
-    let sidecar = match files::read(&sidecar_path, MAX_SIDECAR) {
+    let sidecar = match files::read(&sidecar_path, Limit::SIDECAR.file()) {
         Ok(sidecar) => Some(sidecar),
         Err(error) if error.is_missing() && allow_unsigned => None,
         Err(error) if error.is_missing() => return Err(PublishError::Unsigned(shown_path)),

@@ -7,8 +7,7 @@
 use epk_format::digest::Sha256;
 
 use super::encode::ascii_compact;
-use super::files::MAX_SIDECAR;
-use super::json::{self, JsonError, Object, Value};
+use super::json::{self, JsonError, Limit, Object, Value};
 use super::keys::{KeyError, PrivateKey, PublicKey, SignatureBytes, sha256_text};
 
 const FORMAT: &str = "dmir-pkg-sig";
@@ -154,8 +153,7 @@ impl GateSidecar {
 }
 
 fn open(bytes: &[u8]) -> Result<Object, SidecarError> {
-    let limit = usize::try_from(MAX_SIDECAR).unwrap_or(usize::MAX);
-    match json::parse(bytes, limit)? {
+    match json::parse(bytes, Limit::SIDECAR)? {
         Value::Object(document) if document.is_format_zero(FORMAT) => Ok(document),
         _ => Err(SidecarError::Format),
     }

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::files::MAX_SETTINGS;
-use super::json::{self, JsonError, Value};
+use super::json::{self, JsonError, Limit, Value};
 
 /// Why a sources file is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,8 +48,7 @@ pub struct Source {
 /// # Errors
 /// [`SourcesError`]
 pub fn parse(bytes: &[u8]) -> Result<Vec<Source>, SourcesError> {
-    let limit = usize::try_from(MAX_SETTINGS).unwrap_or(usize::MAX);
-    let document = match json::parse(bytes, limit)? {
+    let document = match json::parse(bytes, Limit::SETTINGS)? {
         Value::Object(document) if document.is_format_zero("drift-sources") => document,
         _ => return Err(SourcesError::Format),
     };

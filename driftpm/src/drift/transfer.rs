@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::files::{self, FileError, MAX_SIDECAR, Staged};
+use super::files::{self, FileError, Staged};
+use super::json::Limit;
 use super::progress::Progress;
 use super::relpath::{RelPath, sidecar_of};
 
@@ -62,7 +63,7 @@ impl StagedPackage {
 /// # Errors
 /// [`FileError`], except that it is missing.
 pub fn read_sidecar(root: &Path, path: &RelPath) -> Result<Option<Vec<u8>>, FileError> {
-    match files::read_below(root, &path.sidecar(), MAX_SIDECAR) {
+    match files::read_below(root, &path.sidecar(), Limit::SIDECAR.file()) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error),

@@ -8,10 +8,10 @@ use epk_format::digest::Sha256;
 
 use super::cache;
 use super::container;
-use super::files::{self, MAX_INDEX, MAX_PACKAGE};
+use super::files::{self, MAX_PACKAGE};
 use super::identity::PartialIdentity;
 use super::index::{Entry, EntryError, Index, Strictness};
-use super::json::{Value, object};
+use super::json::{Limit, Value, object};
 use super::keys::sha256_text;
 use super::lock::{Lock, LockedPackage};
 use super::progress::Progress;
@@ -194,7 +194,7 @@ fn base_lock(request: &VendorRequest) -> Result<Lock, VendorError> {
     if request.package_ids.is_empty() {
         return Ok(Lock::default());
     }
-    match files::read(&request.lock, MAX_INDEX) {
+    match files::read(&request.lock, Limit::INDEX.file()) {
         Ok(bytes) => Lock::parse(&bytes).map_err(|error| whole("LOCK_INVALID", error.to_string())),
         Err(error) if error.is_missing() => Ok(Lock::default()),
         Err(error) => Err(whole("LOCK_INVALID", error.to_string())),

@@ -32,7 +32,7 @@ fn path_normalization() {
 fn json_encoding() {
     let Some(root) = vectors() else { return };
     let bytes = read(&root.join("tables/json_encoding.json"));
-    let document = json::parse(&bytes, bytes.len()).unwrap();
+    let document = json::parse(&bytes, json::Limit::SETTINGS).unwrap();
     let rows = document.as_object().unwrap().get("rows").unwrap().as_array().unwrap();
     let mut wrong = Vec::new();
     for row in rows {

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::super::cache;
-use super::super::doctor::{DoctorReport, DoctorRequest, Status, doctor};
-use super::super::gate::USER_STORE;
+use super::super::doctor::{DoctorReport, DoctorRequest, OtherStore, Status, doctor};
+use super::super::gate::{TOOLCHAIN_KEYS, USER_STORE};
 use super::super::trust::DEFAULT_STORE;
 use super::super::vendor::DEFAULT_DIR;
 use super::{FAILED, Failure, Host};
@@ -24,6 +24,10 @@ pub(super) struct Args {
     /// Do not read the user's trust store, ~/.config/drift/trust.json
     #[arg(long)]
     no_user_trust_store: bool,
+    /// The toolchain's keys; without this option drift-toolchain-keys.json beside the binary,
+    /// which may be missing
+    #[arg(long, value_name = "FILE")]
+    toolchain_keys: Option<PathBuf>,
     /// The lock
     #[arg(long, value_name = "FILE", default_value = "drift.lock.json")]
     lock: PathBuf,
@@ -51,11 +55,18 @@ enum FailOn {
 }
 
 pub(super) fn run(args: Args, host: &mut Host<'_>) -> Result<u8, Failure> {
-    let home = host.home.clone().filter(|_| !args.no_user_trust_store);
+    let home = host.home.as_ref().filter(|_| !args.no_user_trust_store);
+    let user = home.map(|home| OtherStore { path: home.join(USER_STORE), must_exist: false });
+    let shipped = host.binary_dir.as_ref().map(|dir| dir.join(TOOLCHAIN_KEYS));
+    let toolchain = match (args.toolchain_keys, shipped) {
+        (Some(path), _) => Some(OtherStore { path, must_exist: true }),
+        (None, Some(path)) => Some(OtherStore { path, must_exist: false }),
+        (None, None) => None,
+    };
     let request = DoctorRequest {
         sources: args.sources,
         trust_store: args.trust_store,
-        user_trust_store: home.map(|home| home.join(USER_STORE)),
+        other_stores: user.into_iter().chain(toolchain).collect(),
         lock: args.lock,
         cache_dir: args.cache_dir,
         vendor_dir: args.vendor_dir,

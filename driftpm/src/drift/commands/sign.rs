@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use epk_format::digest::Sha256;
 
 use super::super::container;
-use super::super::files::{self, MAX_PACKAGE, MAX_SETTINGS, MAX_SIDECAR};
+use super::super::files::{self, MAX_PACKAGE};
+use super::super::json::Limit;
 use super::super::keys::PrivateKey;
 use super::super::relpath::{shown, sidecar_of};
 use super::super::sidecar::Draft;
@@ -37,7 +38,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, _host: &mut Host<'_>) -> Result<u8, Failure> {
     let package = files::read(&args.package, MAX_PACKAGE)?;
-    let key_text = text_of(files::read(&args.key, MAX_SETTINGS)?, &args.key)?;
+    let key_text = text_of(files::read(&args.key, Limit::SETTINGS.file())?, &args.key)?;
     let key = PrivateKey::parse_file(&key_text)
         .map_err(|error| Failure(format!("the key file `{}`: {error}", shown(&args.key))))?;
     let not_signed = |error: &dyn ToString| {
@@ -48,7 +49,7 @@ pub(super) fn run(args: &Args, _host: &mut Host<'_>) -> Result<u8, Failure> {
         .map_err(|error| not_signed(&error))?;
     let path = args.out.clone().unwrap_or_else(|| sidecar_of(&args.package));
     let hash = Sha256::of(&package);
-    let existing = optional(files::read(&path, MAX_SIDECAR))?
+    let existing = optional(files::read(&path, Limit::SIDECAR.file()))?
         .map(|bytes| Draft::parse(&bytes, &hash))
         .transpose()
         .map_err(|error| Failure(format!("`{}` is left alone: {error}", shown(&path))))?;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::super::encode::{ascii_compact, ascii_indented};
-use super::super::files::{self, MAX_SETTINGS};
+use super::super::files;
+use super::super::json::Limit;
 use super::super::trust::{DEFAULT_STORE, TrustFile};
 use super::{Failure, Host, optional};
 
@@ -86,7 +87,7 @@ pub(super) fn run(command: &Command, host: &mut Host<'_>) -> Result<u8, Failure>
 }
 
 fn load(path: &Path) -> Result<TrustFile, Failure> {
-    Ok(match optional(files::read(path, MAX_SETTINGS))? {
+    Ok(match optional(files::read(path, Limit::SETTINGS.file()))? {
         Some(bytes) => TrustFile::parse(&bytes)?,
         None => TrustFile::empty(),
     })

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::super::files::{self, MAX_INDEX};
+use super::super::files;
 use super::super::finding::Finding;
 use super::super::identity::{Identity, PartialIdentity};
 use super::super::index::{self, Entry, Index, IndexError, Strictness};
-use super::super::json::JsonError;
+use super::super::json::{JsonError, Limit};
 use super::super::relpath::shown;
 use super::super::sources::Source;
 use super::inspect::{Inspection, Inspector, Place};
@@ -48,7 +48,7 @@ impl Indexes {
             let finding = finding(code, message.to_string());
             finding.from_source(&source.id).in_index(&shown_path)
         };
-        let bytes = files::read(&index_path, MAX_INDEX).map_err(|error| {
+        let bytes = files::read(&index_path, Limit::INDEX.file()).map_err(|error| {
             let code = if error.is_missing() { "INDEX_MISSING" } else { "INDEX_SCHEMA_INVALID" };
             wrong(code, &error)
         })?;

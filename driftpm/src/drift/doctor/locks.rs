@@ -5,16 +5,16 @@ use std::path::Path;
 
 use epk_format::digest::Sha256;
 
-use super::super::files::{self, FileError, MAX_INDEX};
+use super::super::files::{self, FileError};
 use super::super::finding::Finding;
-use super::super::json::JsonError;
+use super::super::json::{JsonError, Limit};
 use super::super::keys::sha256_text;
 use super::super::lock::{Lock, LockError, LockedPackage};
 use super::super::relpath::{RelPath, shown};
 use super::super::sources::Source;
 use super::super::transfer::read_sidecar;
 use super::inspect::{Inspection, Inspector, Place};
-use super::{Check, DoctorRequest, KnownTrust, Status, finding};
+use super::{Check, DoctorRequest, Status, finding};
 
 const ID: &str = "lock";
 
@@ -37,7 +37,7 @@ impl Loaded {
 
 /// Reads the lock.
 pub(super) fn load(path: &Path) -> Loaded {
-    let bytes = match files::read(path, MAX_INDEX) {
+    let bytes = match files::read(path, Limit::INDEX.file()) {
         Ok(bytes) => bytes,
         Err(FileError::Missing(_)) => return Loaded::Missing,
         Err(error) => {
@@ -75,7 +75,7 @@ pub(super) fn check(
     lock: &Loaded,
     request: &DoctorRequest,
     sources: Option<&[Source]>,
-    trust: &KnownTrust,
+    revoked: &BTreeSet<String>,
     inspector: &Inspector,
 ) -> Check {
     let packages = match lock {
@@ -96,7 +96,7 @@ pub(super) fn check(
         if let Some(finding) = judge(package, &lock_path, sources, request.deep, inspector) {
             fatal.push(complete(finding, package));
         }
-        if let Some((finding, all)) = revoked_signers(package, trust) {
+        if let Some((finding, all)) = revoked_signers(package, revoked) {
             let list = if all { &mut fatal } else { &mut degraded };
             list.push(complete(finding.at(&lock_path), package));
         }
@@ -118,13 +118,9 @@ fn complete(finding: Finding, package: &LockedPackage) -> Finding {
 
 /// Whether signers of a locked package are revoked, and whether all are: then the gate will not
 /// take the package any more.
-fn revoked_signers(package: &LockedPackage, trust: &KnownTrust) -> Option<(Finding, bool)> {
-    let revoked: Vec<&str> = package
-        .sig_kids
-        .iter()
-        .filter(|kid| trust.revoked.contains(*kid))
-        .map(String::as_str)
-        .collect();
+fn revoked_signers(package: &LockedPackage, revoked: &BTreeSet<String>) -> Option<(Finding, bool)> {
+    let revoked: Vec<&str> =
+        package.sig_kids.iter().filter(|kid| revoked.contains(*kid)).map(String::as_str).collect();
     if revoked.is_empty() {
         return None;
     }

@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use super::finding::{Finding, Mode, sort_findings};
 use super::json::{Object, Value, object};
 use super::progress::Progress;
-use super::trust::TrustStore;
 
 /// What to look at.
 #[derive(Clone, Debug)]
@@ -25,8 +24,8 @@ pub struct DoctorRequest {
     pub sources: PathBuf,
     /// The project's trust store.
     pub trust_store: PathBuf,
-    /// The user's trust store, read for its revocations if it is there.
-    pub user_trust_store: Option<PathBuf>,
+    /// The other stores that the gate reads: the user's and the toolchain's.
+    pub other_stores: Vec<OtherStore>,
     /// The lock.
     pub lock: PathBuf,
     /// The cache.
@@ -35,6 +34,15 @@ pub struct DoctorRequest {
     pub vendor_dir: PathBuf,
     /// Also read every package.
     pub deep: bool,
+}
+
+/// A trust store beside the project's, of which the revocations count.
+#[derive(Clone, Debug)]
+pub struct OtherStore {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether its absence is worth a finding.
+    pub must_exist: bool,
 }
 
 /// How bad a check came out.
@@ -148,7 +156,7 @@ impl DoctorReport {
 #[must_use]
 pub fn doctor(request: &DoctorRequest, progress: &dyn Progress) -> DoctorReport {
     let (sources_check, sources) = sources::check(&request.sources);
-    let (trust_check, trust) = trust::check(request);
+    let (trust_check, revoked) = trust::check(request);
     let lock = locks::load(&request.lock);
     let indexes = indexes::load(sources.as_deref());
     let mut inspector = inspect::Inspector::default();
@@ -158,7 +166,7 @@ pub fn doctor(request: &DoctorRequest, progress: &dyn Progress) -> DoctorReport 
         inspector.read_all(places, progress);
     }
     let indexes_check = indexes::check(&indexes, request.deep, &inspector);
-    let lock_check = locks::check(&lock, request, sources.as_deref(), &trust, &inspector);
+    let lock_check = locks::check(&lock, request, sources.as_deref(), &revoked, &inspector);
     // A lock with fatal issues says nothing reliable about copies.
     let reliable = (lock_check.status < Status::Fatal).then_some(lock.packages()).flatten();
     let vendor_check = copies::check_vendor(request, reliable, progress);
@@ -169,6 +177,3 @@ pub fn doctor(request: &DoctorRequest, progress: &dyn Progress) -> DoctorReport 
     checks.sort_by_key(|check| check.check_id);
     DoctorReport { checks }
 }
-
-/// What the trust check hands on: revocations, as far as the stores can be read.
-type KnownTrust = TrustStore;

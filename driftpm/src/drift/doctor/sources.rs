@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::super::files::{self, MAX_SETTINGS};
-use super::super::json::JsonError;
+use super::super::files;
+use super::super::json::{JsonError, Limit};
 use super::super::relpath::shown;
 use super::super::sources::{self, Source, SourcesError};
 use super::{Check, Status, finding};
@@ -14,7 +14,7 @@ const ID: &str = "sources";
 /// The check, and the sources if the file can be read.
 pub(super) fn check(path: &Path) -> (Check, Option<Vec<Source>>) {
     let at = shown(path);
-    let bytes = match files::read(path, MAX_SETTINGS) {
+    let bytes = match files::read(path, Limit::SETTINGS.file()) {
         Ok(bytes) => bytes,
         Err(error) if error.is_missing() => {
             let found = finding("SOURCES_MISSING", "there is no sources file").at(&at);

@@ -1,31 +1,31 @@
 //! The check `trust`: can the gatekeeper use the trust store?
 
-use std::path::Path;
+use std::collections::BTreeSet;
 
-use super::super::files::{self, FileError, MAX_SETTINGS};
+use super::super::files::{self, FileError};
 use super::super::finding::Finding;
-use super::super::json::{self, JsonError, Object, Value};
+use super::super::json::{self, JsonError, Limit, Object, Value};
 use super::super::keys::PublicKey;
 use super::super::relpath::shown;
-use super::super::trust::TrustStore;
-use super::{Check, DoctorRequest, KnownTrust, Status, finding};
+use super::super::trust::{TrustError, TrustStore};
+use super::{Check, DoctorRequest, OtherStore, Status, finding};
 
 const ID: &str = "trust";
 
-/// The check, and what of the project's and the user's stores can be read.
-pub(super) fn check(request: &DoctorRequest) -> (Check, KnownTrust) {
+/// The check, and the ids of keys that any of the stores revokes.
+pub(super) fn check(request: &DoctorRequest) -> (Check, BTreeSet<String>) {
     let path = &request.trust_store;
     let at = shown(path);
-    let mut user_findings = Vec::new();
-    let user = match &request.user_trust_store {
-        Some(path) => user_store(path, &mut user_findings),
-        None => TrustStore::default(),
-    };
+    let mut other_findings = Vec::new();
+    let mut revoked = BTreeSet::new();
+    for store in &request.other_stores {
+        revoked.extend(other_store(store, &mut other_findings));
+    }
     let fail = |status, summary: &str, code, message: String, mut findings: Vec<Finding>| {
         findings.push(finding(code, message).at(&at));
         Check::new(ID, status, summary).with_findings(findings)
     };
-    let bytes = match files::read(path, MAX_SETTINGS) {
+    let bytes = match files::read(path, Limit::SETTINGS.file()) {
         Ok(bytes) => bytes,
         Err(error) => {
             let (mut status, summary, code) = if error.is_missing() {
@@ -34,15 +34,14 @@ pub(super) fn check(request: &DoctorRequest) -> (Check, KnownTrust) {
                 let summary = "the trust store cannot be read".to_owned();
                 (Status::Fatal, summary, "TRUST_SCHEMA_INVALID")
             };
-            if !user_findings.is_empty() {
+            if !other_findings.is_empty() {
                 status = Status::Fatal;
             }
-            let check = fail(status, &summary, code, error.to_string(), user_findings);
-            return (check, user);
+            let check = fail(status, &summary, code, error.to_string(), other_findings);
+            return (check, revoked);
         }
     };
-    let limit = usize::try_from(MAX_SETTINGS).unwrap_or(usize::MAX);
-    let document = match json::parse(&bytes, limit) {
+    let document = match json::parse(&bytes, Limit::SETTINGS) {
         Ok(Value::Object(document)) if document.is_format_zero("drift-trust") => document,
         other => {
             let (code, message) = match other {
@@ -51,18 +50,19 @@ pub(super) fn check(request: &DoctorRequest) -> (Check, KnownTrust) {
                 Ok(_) => ("TRUST_SCHEMA_INVALID", "no `drift-trust` of version 0".to_owned()),
             };
             let check =
-                fail(Status::Fatal, "the trust store is invalid", code, message, user_findings);
-            return (check, user);
+                fail(Status::Fatal, "the trust store is invalid", code, message, other_findings);
+            return (check, revoked);
         }
     };
     let map = |field| document.get(field).and_then(Value::as_object);
     let (Some(keys), Some(namespaces)) = (map("keys"), map("namespaces")) else {
         let message = "`keys` and `namespaces` must be objects".to_owned();
         let code = "TRUST_SCHEMA_INVALID";
-        let check = fail(Status::Fatal, "the trust store is invalid", code, message, user_findings);
-        return (check, user);
+        let check =
+            fail(Status::Fatal, "the trust store is invalid", code, message, other_findings);
+        return (check, revoked);
     };
-    let mut fatal = user_findings;
+    let mut fatal = other_findings;
     if let Some(other) = document.get("revoked")
         && !matches!(other, Value::Object(_) | Value::Array(_) | Value::Null)
     {
@@ -82,41 +82,36 @@ pub(super) fn check(request: &DoctorRequest) -> (Check, KnownTrust) {
         ("key_count", keys.len().into()),
         ("namespace_count", namespaces.len().into()),
     ]);
-    let project = TrustStore::parse(&bytes).unwrap_or_else(|_| revocations_only(&document));
-    (check, project.merged_with(user))
-}
-
-/// Of a store that the gate refuses, the revocations still count here.
-fn revocations_only(document: &Object) -> TrustStore {
-    let mut store = TrustStore::default();
+    // Of a store that the gate refuses for its keys, the revocations still say something.
     match document.get("revoked") {
         Some(Value::Object(entries)) => {
-            store.revoked.extend(entries.iter().map(|(kid, _)| kid.to_owned()));
+            revoked.extend(entries.iter().map(|(kid, _)| kid.to_owned()));
         }
         Some(Value::Array(items)) => {
-            store.revoked.extend(items.iter().filter_map(Value::as_str).map(str::to_owned));
+            revoked.extend(items.iter().filter_map(Value::as_str).map(str::to_owned));
         }
         _ => {}
     }
-    store
+    (check, revoked)
 }
 
-/// The user's store: that it is missing is nothing to report, that it is broken is.
-fn user_store(path: &Path, findings: &mut Vec<Finding>) -> TrustStore {
-    let problem = match files::read(path, MAX_SETTINGS) {
-        Err(FileError::Missing(_)) => return TrustStore::default(),
+/// Revocations of the user's store or the toolchain's: that one is missing is nothing to report
+/// unless somebody named it, that one is broken is.
+fn other_store(store: &OtherStore, findings: &mut Vec<Finding>) -> BTreeSet<String> {
+    let (code, message) = match files::read(&store.path, Limit::SETTINGS.file()) {
+        Err(FileError::Missing(_)) if !store.must_exist => return BTreeSet::new(),
+        Err(error @ FileError::Missing(_)) => ("TRUST_MISSING", error.to_string()),
         Err(error) => ("TRUST_SCHEMA_INVALID", error.to_string()),
         Ok(bytes) => match TrustStore::parse(&bytes) {
-            Ok(store) => return store,
-            Err(error @ super::super::trust::TrustError::Json(JsonError::Syntax(_))) => {
+            Ok(store) => return store.revoked,
+            Err(error @ TrustError::Json(JsonError::Syntax(_))) => {
                 ("TRUST_PARSE_ERROR", error.to_string())
             }
             Err(error) => ("TRUST_SCHEMA_INVALID", error.to_string()),
         },
     };
-    let (code, message) = problem;
-    findings.push(finding(code, message).at(shown(path)));
-    TrustStore::default()
+    findings.push(finding(code, message).at(shown(&store.path)));
+    BTreeSet::new()
 }
 
 fn key_findings(keys: &Object) -> Vec<Finding> {

@@ -13,10 +13,10 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use super::cache;
-use super::files::{self, FileError, MAX_INDEX, MAX_SETTINGS};
+use super::files::{self, FileError};
 use super::finding::{Finding, Mode};
 use super::index::{Entry, Index, Strictness};
-use super::json::{Value, object};
+use super::json::{Limit, Value, object};
 use super::lock::Lock;
 use super::progress::Progress;
 use super::relpath::shown;
@@ -113,7 +113,7 @@ fn run(
 ) -> Result<(), Finding> {
     let mode = report.mode;
     let failed = |error: &dyn ToString| internal(mode, error.to_string());
-    let bytes = files::read(&request.sources, MAX_SETTINGS).map_err(|e| failed(&e))?;
+    let bytes = files::read(&request.sources, Limit::SETTINGS.file()).map_err(|e| failed(&e))?;
     let mut sources = sources::parse(&bytes).map_err(|e| failed(&e))?;
     let packages_dir = cache::packages_dir(&request.cache_dir);
     files::create_dirs(&packages_dir).map_err(|e| failed(&e))?;
@@ -170,7 +170,7 @@ fn read_lock(request: &FetchRequest) -> Result<Lock, Finding> {
     let invalid = |message: String| {
         Finding::new(Mode::Lock, "LOCK_INVALID", message).at(shown(&request.lock))
     };
-    let bytes = files::read(&request.lock, MAX_INDEX)
+    let bytes = files::read(&request.lock, Limit::INDEX.file())
         .map_err(|error: FileError| invalid(error.to_string()))?;
     Lock::parse(&bytes).map_err(|error| invalid(error.to_string()))
 }

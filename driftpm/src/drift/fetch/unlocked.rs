@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::files::{self, MAX_INDEX};
+use super::super::files;
 use super::super::finding::{Finding, Mode};
 use super::super::identity::PartialIdentity;
 use super::super::index::{self, Entry, Index, Strictness};
+use super::super::json::Limit;
 use super::super::relpath::shown;
 use super::super::sources::Source;
 use super::internal;
@@ -61,7 +62,7 @@ fn ambiguity(candidates: &[Pick]) -> Option<Finding> {
 
 fn of_source(source: &Source) -> Result<Vec<Pick>, Finding> {
     let index_path = source.path.join(index::FILE_NAME);
-    let bytes = match files::read(&index_path, MAX_INDEX) {
+    let bytes = match files::read(&index_path, Limit::INDEX.file()) {
         Ok(bytes) => bytes,
         // A source without an index offers nothing.
         Err(error) if error.is_missing() => return Ok(Vec::new()),

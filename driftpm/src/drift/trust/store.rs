@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::files::MAX_SETTINGS;
-use super::super::json::{self, JsonError, Object, Value};
+use super::super::json::{self, JsonError, Limit, Object, Value};
 use super::super::keys::{KeyError, PublicKey};
 use super::namespace::allowed_keys;
 
@@ -55,8 +54,7 @@ pub struct TrustStore {
 
 /// Reads the JSON of a trust store and checks format and version.
 pub(super) fn open(bytes: &[u8]) -> Result<Object, TrustError> {
-    let limit = usize::try_from(MAX_SETTINGS).unwrap_or(usize::MAX);
-    match json::parse(bytes, limit)? {
+    match json::parse(bytes, Limit::SETTINGS)? {
         Value::Object(document) if document.is_format_zero("drift-trust") => Ok(document),
         _ => Err(TrustError::Format),
     }
