@@ -197,7 +197,8 @@ pub fn create_parents_below(root: &Path, path: &RelPath) -> Result<(), FileError
     Ok(())
 }
 
-/// A file that is written and synced under a temporary name beside its place.
+/// A file that is written under a temporary name beside its place. It is durable only after
+/// [`sync`](Self::sync) or [`sync_file_system`].
 #[derive(Debug)]
 #[must_use = "a staged file vanishes unless it is committed"]
 pub struct Staged {
@@ -225,8 +226,20 @@ impl Staged {
             .tempfile_in(directory)
             .map_err(failed)?;
         file.write_all(bytes).map_err(failed)?;
-        file.as_file().sync_data().map_err(failed)?;
         Ok(Self { temporary: Some(file.into_temp_path()), destination: destination.to_owned() })
+    }
+
+    /// Makes the bytes durable.
+    ///
+    /// # Errors
+    /// [`FileError`]
+    pub fn sync(&self) -> Result<(), FileError> {
+        match &self.temporary {
+            None => Ok(()),
+            Some(temporary) => File::open(temporary)
+                .and_then(|file| file.sync_data())
+                .map_err(because("sync", &self.destination)),
+        }
     }
 
     /// Gives the file its name, replacing what was there.
@@ -270,7 +283,9 @@ fn directory_of(path: &Path) -> &Path {
 /// # Errors
 /// [`FileError`]
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    Staged::write(path, bytes)?.commit()?;
+    let staged = Staged::write(path, bytes)?;
+    staged.sync()?;
+    staged.commit()?;
     sync_directory(directory_of(path))
 }
 
@@ -281,6 +296,17 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 pub fn sync_directory(directory: &Path) -> Result<(), FileError> {
     File::open(directory)
         .and_then(|directory| directory.sync_all())
+        .map_err(because("sync", directory))
+}
+
+/// Makes everything on the file system of `directory` durable: for thousands of files many times
+/// faster than one after the other.
+///
+/// # Errors
+/// [`FileError`]
+pub fn sync_file_system(directory: &Path) -> Result<(), FileError> {
+    File::open(directory)
+        .and_then(|directory| nix::unistd::syncfs(directory).map_err(io::Error::from))
         .map_err(because("sync", directory))
 }
 

@@ -15,7 +15,7 @@ use super::keys::sha256_text;
 use super::progress::Progress;
 use super::relpath::{RelPath, UnsafeName, package_file_name, shown, sidecar_of};
 use super::sidecar::{SidecarError, check_for_publishing, parse_for_publishing};
-use super::transfer::{Claims, StagedPackage, sync_directories};
+use super::transfer::{Claims, StagedPackage, sync_directories, sync_staged};
 
 /// What to publish, and where to.
 #[derive(Clone, Debug)]
@@ -149,6 +149,7 @@ fn run(request: &PublishRequest, progress: &dyn Progress) -> Result<(), PublishE
         })
         .collect();
     let staged = staged.into_iter().collect::<Result<Vec<StagedPackage>, FileError>>()?;
+    sync_staged(&request.dest_dir, staged.iter())?;
     for one in staged {
         one.commit()?;
     }

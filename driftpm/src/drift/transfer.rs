@@ -12,9 +12,13 @@ use super::json::Limit;
 use super::progress::Progress;
 use super::relpath::{RelPath, sidecar_of};
 
-/// How many packages are prepared before the first of them is named: enough to keep all
-/// processors busy, few enough that an early error wastes little.
-const BATCH: usize = 256;
+/// How many packages are prepared before the first of them is named: enough to keep processors
+/// and disk busy, few enough that an early error wastes little.
+const BATCH: usize = 1024;
+
+/// From how many packages on the whole file system is synced at once rather than each file: that
+/// may wait for other programs' writes, which a handful of packages should not.
+const MANY: usize = 16;
 
 /// A package and its sidecar under temporary names.
 #[derive(Debug)]
@@ -44,6 +48,11 @@ impl StagedPackage {
         Ok(Self { package, sidecar, sidecar_path })
     }
 
+    fn sync(&self) -> Result<(), FileError> {
+        self.package.sync()?;
+        self.sidecar.as_ref().map_or(Ok(()), Staged::sync)
+    }
+
     /// Gives both files their names. Without a sidecar, one that lies there from another time is
     /// removed: it would speak about other bytes.
     ///
@@ -70,11 +79,29 @@ pub fn read_sidecar(root: &Path, path: &RelPath) -> Result<Option<Vec<u8>>, File
     }
 }
 
-/// Prepares `items` in parallel and hands the results to `take` in order, until it breaks.
+/// Makes the bytes of packages staged below `root` durable, before they get their names.
+///
+/// # Errors
+/// [`FileError`]
+pub fn sync_staged<'a>(
+    root: &Path,
+    staged: impl Iterator<Item = &'a StagedPackage>,
+) -> Result<(), FileError> {
+    let staged: Vec<&StagedPackage> = staged.collect();
+    if staged.len() >= MANY {
+        files::sync_file_system(root)
+    } else {
+        staged.into_iter().try_for_each(StagedPackage::sync)
+    }
+}
+
+/// Prepares `items` in parallel, batch by batch, hands each batch's results to `seal`, and then
+/// one after the other, in order, to `take`, until one of them breaks.
 pub fn in_order<T: Sync, R: Send, B>(
     items: &[T],
     progress: &dyn Progress,
     prepare: impl Fn(&T) -> R + Sync,
+    seal: impl Fn(&[R]) -> ControlFlow<B>,
     mut take: impl FnMut(&T, R) -> ControlFlow<B>,
 ) -> Option<B> {
     for batch in items.chunks(BATCH) {
@@ -86,6 +113,9 @@ pub fn in_order<T: Sync, R: Send, B>(
                 result
             })
             .collect();
+        if let ControlFlow::Break(value) = seal(&results) {
+            return Some(value);
+        }
         for (item, result) in batch.iter().zip(results) {
             if let ControlFlow::Break(value) = take(item, result) {
                 return Some(value);
@@ -137,19 +167,22 @@ mod tests {
 
     #[test]
     fn results_come_in_order_and_stop_at_the_first_break() {
-        let items: Vec<usize> = (0..1000).collect();
+        let items: Vec<usize> = (0..BATCH * 2).collect();
         let mut taken = Vec::new();
+        let last = BATCH + 7;
+        let seal = |_: &[usize]| ControlFlow::Continue(());
         let broke = in_order(
             &items,
             &Silent,
             |item| item * 2,
+            seal,
             |item, result| {
                 taken.push(result);
-                if *item == 600 { ControlFlow::Break("enough") } else { ControlFlow::Continue(()) }
+                if *item == last { ControlFlow::Break("enough") } else { ControlFlow::Continue(()) }
             },
         );
         assert_eq!(broke, Some("enough"));
-        assert_eq!(taken, (0..=600).map(|item| item * 2).collect::<Vec<usize>>());
+        assert_eq!(taken, (0..=last).map(|item| item * 2).collect::<Vec<usize>>());
     }
 
     #[test]

@@ -16,7 +16,9 @@ use super::keys::sha256_text;
 use super::lock::{Lock, LockedPackage};
 use super::progress::Progress;
 use super::relpath::shown;
-use super::transfer::{Claims, StagedPackage, in_order, read_sidecar, sync_directories};
+use super::transfer::{
+    Claims, StagedPackage, in_order, read_sidecar, sync_directories, sync_staged,
+};
 
 /// Where a project's vendored packages lie.
 pub const DEFAULT_DIR: &str = "vendor/driftpkgs";
@@ -153,10 +155,17 @@ fn run(
         .collect();
 
     progress.begin("vendoring", jobs.len());
-    in_order(
+    let failed = in_order(
         &jobs,
         progress,
         |job| job.as_ref().map_err(Clone::clone)?.stage(),
+        |staged| {
+            let staged = staged.iter().flatten().map(|(_, staged)| staged);
+            match sync_staged(&request.dest_dir, staged) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(whole("VENDOR_ERROR", error.to_string())),
+            }
+        },
         |job, prepared| {
             let done = prepared.and_then(|(package, staged)| {
                 let job = job.as_ref().map_err(Clone::clone)?;
@@ -170,9 +179,10 @@ fn run(
                 }
                 Err(error) => report.errors.push(error),
             }
-            ControlFlow::<()>::Continue(())
+            ControlFlow::Continue(())
         },
     );
+    report.errors.extend(failed);
     let paths = jobs.iter().flatten().map(|job| &job.entry.path);
     if report.vendored_count > 0 {
         let existing = paths.filter(|path| path.below(&request.dest_dir).exists());

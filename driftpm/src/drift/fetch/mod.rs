@@ -21,7 +21,7 @@ use super::lock::Lock;
 use super::progress::Progress;
 use super::relpath::shown;
 use super::sources::{self, Source};
-use super::transfer::{Claims, in_order, sync_directories};
+use super::transfer::{Claims, in_order, sync_directories, sync_staged};
 use pick::Pick;
 
 /// What to fetch, and where to.
@@ -137,6 +137,10 @@ fn run(
         &picks,
         progress,
         |pick| pick.as_ref().map_err(Clone::clone)?.stage(&packages_dir),
+        |staged| match sync_staged(&packages_dir, staged.iter().flatten()) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(failed(&error)),
+        },
         |pick, staged| match staged.and_then(|staged| {
             let pick = pick.as_ref().map_err(Clone::clone)?;
             let entry = pick.cache_entry();
