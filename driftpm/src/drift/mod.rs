@@ -47,6 +47,8 @@ pub mod fetch;
 pub mod files;
 pub mod finding;
 pub mod gate;
+#[cfg(test)]
+mod hostile;
 pub mod identity;
 pub mod index;
 pub mod json;
