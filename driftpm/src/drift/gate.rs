@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use epk_format::digest::Sha256;
 use rayon::prelude::*;
 
 use super::container::{self, ContainerError};
 use super::files::{self, FileError, MAX_PACKAGE};
 use super::identity::{Identity, PartialIdentity};
 use super::json::{Limit, Value, object};
+use super::keys::sha256_text;
 use super::progress::Progress;
 use super::relpath::{shown, sidecar_of};
 use super::trust::verify::{Trust, verify_package};
@@ -63,12 +65,23 @@ pub struct Verdict {
     pub message: String,
     /// The keys on whose word it may be used, sorted.
     pub accepted_kids: Vec<String>,
+    /// Hash of the bytes that were checked, for a caller that reads the file again; the JSON
+    /// report does not have it.
+    pub sha256: Option<String>,
 }
 
 impl Verdict {
     fn refused(path: String, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { path, identity: None, ok: false, code, message, accepted_kids: Vec::new() }
+        Self {
+            path,
+            identity: None,
+            ok: false,
+            code,
+            message,
+            accepted_kids: Vec::new(),
+            sha256: None,
+        }
     }
 
     fn to_json(&self) -> Value {
@@ -156,6 +169,7 @@ struct Passed {
     identity: Identity,
     modules: Vec<String>,
     kids: BTreeSet<String>,
+    sha256: String,
 }
 
 fn check_all(request: &GateRequest, trust: &Trust, progress: &dyn Progress) -> Vec<Verdict> {
@@ -191,6 +205,7 @@ fn check_all(request: &GateRequest, trust: &Trust, progress: &dyn Progress) -> V
                     code,
                     message,
                     accepted_kids: passed.kids.into_iter().collect(),
+                    sha256: Some(passed.sha256),
                 }
             }
         })
@@ -245,7 +260,7 @@ fn packages_below(root: &Path) -> (Vec<PathBuf>, Vec<Verdict>) {
             let path = entry.path();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 waiting.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "dmp") {
+            } else if path.as_os_str().as_encoded_bytes().ends_with(b".dmp") {
                 found.push(path);
             }
         }
@@ -295,7 +310,8 @@ fn check_one(
         && fs::canonicalize(path).is_ok_and(|path| roots.iter().any(|root| path.starts_with(root)));
     let kids = verify_package(&bytes, &full.modules, sidecar.as_deref(), trust, allow_unsigned)
         .map_err(|distrust| refused(distrust.code(), distrust.to_string()))?;
-    Ok(Passed { path: shown(path), identity, modules: full.modules, kids })
+    let sha256 = sha256_text(&Sha256::of(&bytes));
+    Ok(Passed { path: shown(path), identity, modules: full.modules, kids, sha256 })
 }
 
 /// Packages that cannot be used together, by their place in `results`. Which of them is the right

@@ -368,3 +368,26 @@ fn the_command_line_is_forgiving_where_the_original_is() {
         assert!(!ran.stderr.is_empty());
     }
 }
+
+#[test]
+fn writers_of_one_repository_wait_for_each_other() {
+    let project = Project::new();
+    let ids: Vec<String> = (0..8).map(|number| format!("p{number}")).collect();
+    for id in &ids {
+        project.write(&format!("{id}.dmp"), package(id, "1", &[id]));
+    }
+    std::thread::scope(|scope| {
+        for id in &ids {
+            let file = format!("{id}.dmp");
+            let project = &project;
+            scope.spawn(move || {
+                project.drift(&["publish", "--dest-dir", "repo", "--allow-unsigned", &file]).ok();
+            });
+        }
+    });
+    let index = project.read_json("repo/index.json");
+    assert_eq!(
+        index["packages"].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ids.iter().collect::<Vec<_>>()
+    );
+}

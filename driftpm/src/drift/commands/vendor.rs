@@ -37,7 +37,7 @@ pub(super) fn run(args: Args, host: &mut Host<'_>) -> Result<u8, Failure> {
         host.print_json(&report.to_json())?;
     } else if !report.ok() {
         let count = report.errors.len();
-        writeln!(host.out, "vendor: {count} package(s) failed; the lock is not written")?;
+        writeln!(host.out, "vendor: {count} error(s), so the lock stays as it was:")?;
         for error in &report.errors {
             writeln!(host.out, "- {} {}: {}", error.identity, error.reason_code, error.message)?;
         }

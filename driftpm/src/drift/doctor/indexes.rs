@@ -104,7 +104,7 @@ pub(super) fn check(indexes: &Indexes, deep: bool, inspector: &Inspector) -> Che
     let (status, summary) = if findings.is_empty() {
         (Status::Ok, "indexes fine")
     } else {
-        (Status::Fatal, "indexes have fatal issues")
+        (Status::Fatal, "an index cannot be relied on")
     };
     Check::new(ID, status, summary).with_findings(findings).with_data([
         ("source_count", source_count.into()),

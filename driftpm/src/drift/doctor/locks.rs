@@ -102,8 +102,8 @@ pub(super) fn check(
         }
     }
     let (status, summary) = match (fatal.is_empty(), degraded.is_empty()) {
-        (false, _) => (Status::Fatal, "the lock has fatal issues"),
-        (true, false) => (Status::Degraded, "the lock has issues"),
+        (false, _) => (Status::Fatal, "the lock cannot be relied on"),
+        (true, false) => (Status::Degraded, "some signers in the lock are revoked"),
         (true, true) => (Status::Ok, "lock fine"),
     };
     fatal.append(&mut degraded);

@@ -167,7 +167,7 @@ pub fn doctor(request: &DoctorRequest, progress: &dyn Progress) -> DoctorReport 
     }
     let indexes_check = indexes::check(&indexes, request.deep, &inspector);
     let lock_check = locks::check(&lock, request, sources.as_deref(), &revoked, &inspector);
-    // A lock with fatal issues says nothing reliable about copies.
+    // A lock that cannot be relied on says nothing about copies.
     let reliable = (lock_check.status < Status::Fatal).then_some(lock.packages()).flatten();
     let vendor_check = copies::check_vendor(request, reliable, progress);
     let cache_check = copies::check_cache(request, reliable, progress);

@@ -74,7 +74,7 @@ pub(super) fn check(request: &DoctorRequest) -> (Check, BTreeSet<String>) {
     let mut findings: Vec<Finding> = findings.into_iter().map(|one| one.at(&at)).collect();
     let (status, summary) = match (fatal.is_empty(), findings.is_empty()) {
         (false, _) => (Status::Fatal, "the trust store is invalid"),
-        (true, false) => (Status::Degraded, "the trust store has issues"),
+        (true, false) => (Status::Degraded, "parts of the trust store mean nothing"),
         (true, true) => (Status::Ok, "trust store fine"),
     };
     findings.append(&mut fatal);

@@ -31,6 +31,9 @@ pub enum AddKeyError {
         /// What the key's id is.
         derived: String,
     },
+    /// The store has something else under the key's id.
+    #[error("the trust store has another key under `{0}`")]
+    Taken(String),
     /// The namespace is not one that a user binds.
     #[error("the namespace `{namespace}` {error}")]
     Namespace {
@@ -109,6 +112,11 @@ impl TrustFile {
         }
         check_namespace(namespace)
             .map_err(|error| AddKeyError::Namespace { namespace: namespace.to_owned(), error })?;
+        let known = self.keys.get(&derived).map(Value::as_object);
+        if known.is_some_and(|entry| entry.and_then(|e| e.text("pubkey")) != Some(&key.to_base64()))
+        {
+            return Err(AddKeyError::Taken(derived));
+        }
         let mut kids = match self.namespaces.get(namespace) {
             None => Vec::new(),
             Some(Value::Array(kids)) => kids.clone(),
@@ -190,6 +198,14 @@ mod tests {
         assert!(file.add_key("std.*", &pubkey, None).is_err());
         assert!(file.add_key("acme", "!", None).is_err());
         assert_eq!(file, TrustFile::empty());
+        let kid = key(1).public().id();
+        let bogus = format!(
+            "{{\"format\":\"drift-trust\",\"version\":0,\"keys\":{{\"{kid}\":{{\"algo\":\"ed25519\",\
+             \"pubkey\":\"{}\"}}}}}}",
+            key(2).public().to_base64()
+        );
+        let mut file = TrustFile::parse(bogus.as_bytes()).unwrap();
+        assert_eq!(file.add_key("acme", &pubkey, None), Err(AddKeyError::Taken(kid)));
     }
 
     #[test]
