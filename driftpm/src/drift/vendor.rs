@@ -122,6 +122,8 @@ fn run(
     progress: &dyn Progress,
     report: &mut VendorReport,
 ) -> Result<(), VendorError> {
+    // Without a cache there is nothing to guard, and the next line says so.
+    let _guard = files::lock_directory(&request.cache_dir).ok();
     let index = cache::read_index(&request.cache_dir)
         .map_err(|error| whole("CACHE_INDEX_INVALID", error.to_string()))?
         .unwrap_or_else(Index::empty);

@@ -332,6 +332,12 @@ fn doctor_survives_anything() {
         "keys": {key(1).public().id(): {"algo": "ed25519", "pubkey": pubkey}}});
     project.write("drift/trust.json", store.to_string());
     assert_eq!(doctor(&project, "trust").1, codes(&["TRUST_KEY_INVALID"]));
+    // Neither is one that binds what only the toolchain may.
+    let store = json!({"format": "drift-trust", "version": 0, "keys": {},
+        "namespaces": {"std.*": [], "drift": [], "stdx": []}});
+    project.write("drift/trust.json", store.to_string());
+    let both = codes(&["TRUST_NAMESPACE_INVALID", "TRUST_NAMESPACE_INVALID"]);
+    assert_eq!(doctor(&project, "trust").1, both);
     // A directory and a link in the places of packages.
     let path = "repo/acme.http-1.4.0-any.dmp";
     fs::remove_file(project.path(path)).unwrap();

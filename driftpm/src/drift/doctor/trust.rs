@@ -7,7 +7,7 @@ use super::super::finding::Finding;
 use super::super::json::{self, JsonError, Limit, Object, Value};
 use super::super::keys::PublicKey;
 use super::super::relpath::shown;
-use super::super::trust::{TrustError, TrustStore};
+use super::super::trust::{TrustError, TrustStore, is_reserved};
 use super::{Check, DoctorRequest, OtherStore, Status, finding};
 
 const ID: &str = "trust";
@@ -150,6 +150,9 @@ fn namespace_findings(namespaces: &Object) -> Vec<Finding> {
         }
         if name.contains('*') && !name.ends_with(".*") && name != "*" {
             wrong("has a `*` that is not the end of a final `.*`");
+        }
+        if is_reserved(name.strip_suffix(".*").unwrap_or(name)) {
+            wrong("is reserved for the toolchain, whose keys are not in this store");
         }
         if !kids.as_strings().is_some_and(|kids| kids.iter().all(|kid| !kid.is_empty())) {
             wrong("has no list of key ids");
