@@ -160,7 +160,9 @@ fn gate(root: &Path, case: &Value, sidecar: Option<&[u8]>) -> Result<(), &'stati
     let package = read(&root.join(text(case, "package")));
     let full = read_full(&package).unwrap();
     let project = match case["trust"].as_str() {
-        Some(path) => TrustStore::parse(&read(&root.join(path))).unwrap(),
+        Some(path) => {
+            TrustStore::parse(&read(&root.join(path))).map_err(|_| "TRUST_STORE_INVALID")?
+        }
         None => TrustStore::default(),
     };
     let marked = full.manifest.get("unsigned").is_some_and(driftpm::drift::json::Value::is_truthy);
