@@ -166,9 +166,13 @@ fn toolchain_keys_may_lie_beside_the_binary() {
     let store = json!({"format": "drift-trust", "version": 0,
         "keys": {&kid: {"algo": "ed25519", "pubkey": key(1).public().to_base64()}},
         "namespaces": {"std.*": [&kid]}});
-    project.write("bin/drift-toolchain-keys.json", store.to_string());
-    fs::copy(env!("CARGO_BIN_EXE_drift"), project.path("bin/drift")).unwrap();
-    let status = std::process::Command::new(project.path("bin/drift"))
+    // A second name for the binary, on the same file system; a copy could still be open for
+    // writing in a child that another test starts.
+    let bin = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let binary = bin.path().join("drift");
+    fs::hard_link(env!("CARGO_BIN_EXE_drift"), &binary).unwrap();
+    fs::write(bin.path().join("drift-toolchain-keys.json"), store.to_string()).unwrap();
+    let status = std::process::Command::new(binary)
         .args(["gate", "p"])
         .current_dir(project.path(""))
         .status()
