@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use nix::unistd::{ForkResult, Pid};
 
@@ -141,18 +141,18 @@ pub(crate) fn close_all_inherited() -> io::Result<()> {
     Ok(())
 }
 
-/// Becomes another program, as execve(2) with this process's environment. Returns only when that
-/// fails.
+/// Becomes another program, as execve(2) with this process's environment, no signal blocked, and
+/// SIGPIPE, which Rust's runtime ignores, with its default action. Returns only when that fails.
 ///
-/// Rust's runtime ignores SIGPIPE and so would the new program, were it not given back here. And
-/// what `Command` uses, execvp(3), hands files that the kernel can't execute to the shell.
+/// `Command` does the same, but by execvp(3), which hands files that the kernel can't execute to
+/// the shell.
 pub fn execute(program: &CStr, arguments: &[CString]) -> nix::Error {
     // SAFETY: the default action runs no code of this process.
-    match unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) } {
-        Ok(_) => match nix::unistd::execv(program, arguments) {
-            Ok(never) => match never {},
-            Err(errno) => errno,
-        },
+    let executed = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }
+        .and_then(|_| SigSet::empty().thread_set_mask())
+        .and_then(|()| nix::unistd::execv(program, arguments));
+    match executed {
+        Ok(never) => match never {},
         Err(errno) => errno,
     }
 }
