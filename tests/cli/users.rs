@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use epk_tests::app::App;
 use epk_tests::files::temp_folder;
 use epk_tests::tool::Outcome;
-use epk_tests::users::{Copies, ordinary};
+use epk_tests::users::{Copies, has_ordinary_user, ordinary};
 
 #[test]
 fn the_suite_passes_for_an_ordinary_user() {
@@ -17,6 +17,9 @@ fn the_suite_passes_for_an_ordinary_user() {
 
 #[test]
 fn folders_that_may_not_be_written() {
+    if !has_ordinary_user() {
+        return;
+    }
     let copies = Copies::new(&["pkgtool"]);
     let folder = temp_folder();
     let image = folder.path().join("app.epk");
@@ -35,6 +38,9 @@ fn folders_that_may_not_be_written() {
 
 #[test]
 fn packages_and_keys_that_may_not_be_read() {
+    if !has_ordinary_user() {
+        return;
+    }
     let copies = Copies::new(&["pkgtool"]);
     let folder = temp_folder();
     let image = folder.path().join("app.epk");

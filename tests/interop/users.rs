@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
-use epk_tests::users::{Copies, is_root, ordinary};
+use epk_tests::users::{Copies, is_machine_root, ordinary};
 
 #[test]
 fn the_trees_are_one_for_an_ordinary_user() {
     let Some(vectors) = crate::epk_vectors() else { return };
-    if !is_root() {
+    if !is_machine_root() {
         // Then the comparison itself was an ordinary user's.
         return;
     }

@@ -29,6 +29,17 @@ pub fn is_machine_root() -> bool {
     is_root() && numbers == [0, 0, u64::from(u32::MAX)]
 }
 
+/// Whether [`ordinary`] makes a command one by an ordinary user. Root of a user namespace that
+/// holds nobody else can't, and says so.
+#[must_use]
+pub fn has_ordinary_user() -> bool {
+    let has = !is_root() || is_machine_root();
+    if !has {
+        eprintln!("no ordinary user in this namespace: nothing was tested");
+    }
+    has
+}
+
 /// The ordinary user that root becomes.
 #[must_use]
 pub fn ordinary_user() -> User {
@@ -40,7 +51,7 @@ pub fn ordinary_user() -> User {
 #[must_use]
 pub fn ordinary(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
-    if is_root() {
+    if is_machine_root() {
         let user = ordinary_user();
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }
