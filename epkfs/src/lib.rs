@@ -51,7 +51,7 @@ mod readdir;
 mod signals;
 mod sys;
 
-pub use sys::inherited_descriptor;
+pub use sys::{execute, inherited_descriptor};
 
 use std::sync::{Mutex, MutexGuard};
 

@@ -1,11 +1,13 @@
 //! The system calls that Rust can't vouch for. All of the crate's unsafe code is here.
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use nix::unistd::{ForkResult, Pid};
 
@@ -137,6 +139,22 @@ pub(crate) fn close_all_inherited() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Becomes another program, as execve(2) with this process's environment, no signal blocked, and
+/// SIGPIPE, which Rust's runtime ignores, with its default action. Returns only when that fails.
+///
+/// `Command` does the same, but by execvp(3), which hands files that the kernel can't execute to
+/// the shell.
+pub fn execute(program: &CStr, arguments: &[CString]) -> nix::Error {
+    // SAFETY: the default action runs no code of this process.
+    let executed = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }
+        .and_then(|_| SigSet::empty().thread_set_mask())
+        .and_then(|()| nix::unistd::execv(program, arguments));
+    match executed {
+        Ok(never) => match never {},
+        Err(errno) => errno,
+    }
 }
 
 /// Ends this process without running what the parent registered for its own end.

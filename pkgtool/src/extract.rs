@@ -5,10 +5,11 @@
 //! another process can make a write land elsewhere. The finished tree is renamed into place.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use epk_format::Package;
@@ -22,6 +23,7 @@ use nix::unistd::symlinkat;
 use crate::commands::cat::Broken;
 use crate::exit::Failure;
 use crate::select::Visit;
+use crate::signals::Deferred;
 
 /// A private folder beside the target, removed unless it is published.
 pub(crate) struct Staging {
@@ -50,6 +52,8 @@ impl Staging {
         };
         let folder = tempfile::Builder::new()
             .prefix(".epk-extract-")
+            // Without this the umask decides who may look into half a tree.
+            .permissions(Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(|error| failure(parent, &error))?;
         Ok(Self { target: target.to_owned(), folder })
@@ -78,6 +82,7 @@ pub(crate) struct Writer<'p> {
     /// Modes and times of folders, set when nothing more is written into them.
     folders: Vec<(Vec<u8>, Node)>,
     scratch: Scratch,
+    signals: &'p Deferred,
 }
 
 impl<'p> Writer<'p> {
@@ -85,6 +90,7 @@ impl<'p> Writer<'p> {
         package: &'p Package<File>,
         file: &'p Path,
         root: &Path,
+        signals: &'p Deferred,
     ) -> Result<Self, Failure> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::open(root, flags, Mode::empty())
@@ -95,6 +101,7 @@ impl<'p> Writer<'p> {
             open: vec![(OsString::new(), fd)],
             folders: Vec::new(),
             scratch: Scratch::default(),
+            signals,
         })
     }
 
@@ -108,6 +115,7 @@ impl<'p> Writer<'p> {
             None => (&[][..], visit.path),
         };
         let name = OsStr::from_bytes(name.strip_prefix(b"/").unwrap_or(name));
+        self.signals.check().map_err(|error| at(&error))?;
         self.enter(parent).map_err(|error| at(&error))?;
         let folder = self.folder();
         match visit.node.kind {
@@ -139,6 +147,7 @@ impl<'p> Writer<'p> {
                 let mut out = File::from(fd);
                 self.package
                     .read(visit.node.id, 0..u64::MAX, &mut self.scratch, |bytes| {
+                        self.signals.check()?;
                         Ok(io::Write::write_all(&mut out, bytes)?)
                     })
                     .map_err(|error| match error {

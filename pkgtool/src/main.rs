@@ -12,6 +12,7 @@ mod namespace;
 mod pack;
 mod progress;
 mod select;
+mod signals;
 
 use std::process::ExitCode;
 

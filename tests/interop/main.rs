@@ -6,7 +6,9 @@
 mod epk_handmade;
 mod epk_invalid;
 mod epk_manifests;
+mod epk_trees;
 mod epk_valid;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -3,7 +3,13 @@
 //!
 //! Functions panic where something that a test takes for granted fails: a test can't go on.
 
+pub mod app;
 pub mod binaries;
 pub mod daemon;
+pub mod disk;
 pub mod files;
+pub mod processes;
+pub mod tool;
 pub mod tree;
+pub mod users;
+pub mod wait;

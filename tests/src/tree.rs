@@ -1,13 +1,14 @@
 //! Trees in memory, to be packed and compared with what a mount shows.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use epk_format::digest::Sha256;
+use epk_format::signature::SigningKey;
 use epk_format::time::{PackedTime, Timestamp};
-use epk_format::write::{self, Compression, ContentId, Contents, Options, Plan, PlanEntry};
+use epk_format::write::{self, Compression, ContentId, Contents, Options, Plan, PlanEntry, Signer};
 
 /// The manifest of all test images.
 pub const MANIFEST: &str = "name = \"org.example.test\"\nversion = \"1.2.3\"\narch = \"x86-64\"\n\
@@ -70,6 +71,13 @@ impl Tree {
 
     /// Packs the tree, in blocks of `chunk_size` bytes.
     pub fn pack(&self, image: &Path, chunk_size: u32, compression: Compression) {
+        let recipe = Recipe { chunk_size, compression, ..Recipe::default() };
+        std::fs::write(image, self.image(&recipe)).expect("the image can be written");
+    }
+
+    /// The tree as an image.
+    #[must_use]
+    pub fn image(&self, recipe: &Recipe) -> Vec<u8> {
         let entries = self.items.iter().enumerate().map(|(index, (path, item))| {
             let entry = match item {
                 Item::File { bytes, mode } => {
@@ -83,17 +91,50 @@ impl Tree {
             PlanEntry { modified: packed.unwrap_or(PackedTime::NONE), ..entry }
         });
         let plan = Plan::new(entries.collect()).expect("a tree that can be packed");
-        let threads = NonZeroUsize::MIN;
-        let options = Options { chunk_size, compression, threads, ..Options::default() };
-        let mut output = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(image)
-            .expect("the image can be created");
-        write::write(&plan, self, MANIFEST.as_bytes(), &options, None, &(), &mut output)
+        let options = Options {
+            chunk_size: recipe.chunk_size,
+            compression: recipe.compression,
+            threads: NonZeroUsize::MIN,
+            ..Options::default()
+        };
+        let signer = recipe.seed.map(|seed| SeedSigner(SigningKey::from_seed(&seed)));
+        let signer = signer.as_ref().map(|signer| signer as &dyn Signer);
+        let mut output = Cursor::new(Vec::new());
+        write::write(&plan, self, recipe.manifest.as_bytes(), &options, signer, &(), &mut output)
             .expect("the image can be written");
+        output.into_inner()
+    }
+}
+
+/// How a tree becomes an image.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The manifest's text.
+    pub manifest: String,
+    /// Bytes of content in a block.
+    pub chunk_size: u32,
+    /// Which blocks are compressed.
+    pub compression: Compression,
+    /// The seed of the key that signs it, if one does.
+    pub seed: Option<[u8; 32]>,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            manifest: MANIFEST.into(),
+            chunk_size: 65_536,
+            compression: Compression::Zlib,
+            seed: None,
+        }
+    }
+}
+
+struct SeedSigner(SigningKey);
+
+impl Signer for SeedSigner {
+    fn sign(&self, hash: &Sha256) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.sign(hash))
     }
 }
 

@@ -1,13 +1,16 @@
 //! `pkgtool extract`
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use clap::Args;
+use epk_format::Package;
 
 use crate::exit::Failure;
 use crate::extract;
 use crate::input::{TrustArgs, open_package};
 use crate::select;
+use crate::signals::Deferred;
 
 /// Unpack a package into a folder
 ///
@@ -35,9 +38,22 @@ pub(crate) struct ExtractArgs {
 
 pub(crate) fn extract(args: &ExtractArgs) -> Result<(), Failure> {
     let package = open_package(&args.file, &args.trust.open_options()?)?;
+    let signals =
+        Deferred::new().map_err(|error| Failure::system("cannot catch signals", &error))?;
+    let result = extract_tree(args, &package, &signals);
+    // Everything unfinished is removed by now.
+    signals.end();
+    result
+}
+
+fn extract_tree(
+    args: &ExtractArgs,
+    package: &Package<File>,
+    signals: &Deferred,
+) -> Result<(), Failure> {
     let staging = extract::Staging::new(&args.target)?;
-    let mut writer = extract::Writer::new(&package, &args.file, staging.folder())?;
-    select::walk(&package, &args.file, &args.paths, |visit| writer.write(&visit))?;
+    let mut writer = extract::Writer::new(package, &args.file, staging.folder(), signals)?;
+    select::walk(package, &args.file, &args.paths, |visit| writer.write(&visit))?;
     writer.finish()?;
     staging.publish()
 }

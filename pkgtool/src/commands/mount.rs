@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Args;
+use epk_format::signature::Policy;
 use epkfs::daemon::{self, Error, ErrorKind};
 use epkfs::log::{self, Destination};
 use epkfs::options::Options;
 
 use crate::exit::{Exit, Failure};
-use crate::input::{self, TrustArgs};
+use crate::input::{self, SignaturePolicy, TrustArgs};
 
 /// Mount a package on a folder, read-only
 ///
@@ -51,6 +52,9 @@ pub(crate) fn mount(args: &MountArgs) -> Result<(), Failure> {
         options.apply(list).map_err(|error| {
             Failure::usage(error).hint("`epkfs --help` lists the options of a mount")
         })?;
+    }
+    if args.trust.signature == SignaturePolicy::Required && options.signature != Policy::Required {
+        return Err(Failure::usage("`--signature required` and another policy by `-o signature=`"));
     }
     input::open_file(&args.file)?;
     log::start(match &options.log {

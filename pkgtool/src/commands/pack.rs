@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -18,7 +18,7 @@ use epk_format::write::{
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, print_line};
 use crate::pack::aliases::{self, Alias};
 use crate::pack::contents::Files;
 use crate::pack::losses::{self, Policy, Property, Symlinks, Unpackable};
@@ -423,10 +423,9 @@ fn report(args: &Args, summary: &Summary) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let failed = |error: &dyn std::error::Error| Failure::system("cannot print the summary", error);
-    let mut text = serde_json::to_vec(summary).map_err(|error| failed(&error))?;
-    text.push(b'\n');
-    std::io::stdout().write_all(&text).map_err(|error| failed(&error))
+    let text = serde_json::to_string(summary)
+        .map_err(|error| Failure::system("cannot print the summary", &error))?;
+    print_line(text)
 }
 
 /// Reads a size in bytes, with `K` or `M` (also `KiB`, `MiB`) for a unit.

@@ -8,12 +8,11 @@
 pub(crate) mod user_data;
 
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::SystemTime;
 
 use epk_format::Package;
@@ -98,7 +97,10 @@ fn check_target(package: &Package<File>, target: &str) -> Result<(), Failure> {
 /// execve(2). The error says what the kernel meant by its few words.
 fn execute(target: &str, arguments: &[OsString]) -> Failure {
     let path = format!("{}{target}", root::PACKAGE);
-    let error = Command::new(&path).args(arguments).current_dir(root::USER_DATA).exec();
+    let error = match become_program(&path, arguments) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
     match error.raw_os_error() {
         // The file is there: what is missing is its `#!` interpreter or its loader.
         Some(nix::libc::ENOENT) => Failure::new(
@@ -111,6 +113,16 @@ fn execute(target: &str, arguments: &[OsString]) -> Failure {
         ),
         _ => Failure::new(exit_of(&error), format!("cannot execute `{path}`: {error}")),
     }
+}
+
+fn become_program(path: &str, arguments: &[OsString]) -> io::Result<Infallible> {
+    nix::unistd::chdir(root::USER_DATA)?;
+    let path = CString::new(path)?;
+    let mut words = vec![path.clone()];
+    for argument in arguments {
+        words.push(CString::new(argument.as_bytes())?);
+    }
+    Err(epkfs::execute(&path, &words).into())
 }
 
 fn exit_of(error: &io::Error) -> Exit {

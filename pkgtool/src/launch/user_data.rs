@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
+
 use crate::exit::Failure;
 
 /// The folder of the package `name`, made if it isn't there.
@@ -12,6 +15,12 @@ pub(crate) fn prepare(data_home: &Path, name: &str) -> Result<PathBuf, Failure> 
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| {
         Failure::launch(format!("cannot make the data folder `{}`: {error}", folder.display()))
     })?;
+    // The application's own to write: better said now than by each application in its own words.
+    faccessat(AT_FDCWD, &folder, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS)
+        .map_err(|errno| {
+            let error = std::io::Error::from(errno);
+            Failure::launch(format!("cannot write the data folder `{}`: {error}", folder.display()))
+        })?;
     Ok(folder)
 }
 

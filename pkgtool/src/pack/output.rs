@@ -14,10 +14,10 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::exit::{Exit, Failure};
+use crate::signals;
 
 /// Permissions of a package, before the umask.
 const MODE: Mode = Mode::from_bits_truncate(0o644);
@@ -224,16 +224,16 @@ fn with_free_name<T>(mut make: impl FnMut(&OsStr) -> Result<T, Errno>) -> Result
 
 fn make_named(folder: &OwnedFd) -> io::Result<(File, Temporary)> {
     // Signals first: one that comes in between must find somebody who removes the file.
-    let mut signals = Signals::new(heeded_signals())?;
+    let mut coming = Signals::new(signals::heeded())?;
     let (name, file) = with_free_name(|name| {
         let file = openat(folder, name, NEW, MODE)?;
         Ok((name.to_owned(), File::from(file)))
     })?;
-    let handle = signals.handle();
+    let handle = coming.handle();
     let temporary = Temporary { folder: folder.try_clone()?, name: name.clone(), handle };
     let folder = folder.try_clone()?;
     let wait = move || {
-        if let Some(signal) = signals.forever().next() {
+        if let Some(signal) = coming.forever().next() {
             let _ = unlinkat(&folder, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
@@ -263,19 +263,6 @@ impl Drop for Temporary {
             let _ = unlinkat(&self.folder, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
-}
-
-/// The signals that end the program, but for those that it was told to ignore.
-fn heeded_signals() -> impl Iterator<Item = i32> {
-    let ignored = ignored_signals();
-    [SIGHUP, SIGINT, SIGTERM].into_iter().filter(move |signal| ignored >> (signal - 1) & 1 == 0)
-}
-
-/// The mask of ignored signals (`nohup`, background jobs of shells).
-fn ignored_signals() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,0 +1,60 @@
+//! Writes the corpus that fuzzing starts from: `seeds FOLDER`, one folder in it for each target.
+
+use std::fs;
+use std::path::Path;
+
+use driftpm::drift::container_write::{Module, Package, write_package};
+use driftpm::drift::identity::Identity;
+use driftpm::drift::json::Value;
+use driftpm::drift::keys::PrivateKey;
+use driftpm::drift::sidecar::Draft;
+use driftpm::drift::trust::TrustFile;
+use epk_format::digest::Sha256;
+
+fn main() -> std::io::Result<()> {
+    let folder = std::env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
+    let key = PrivateKey::from_seed(&[1; 32]);
+    let package = write_package(&Package {
+        identity: Identity {
+            package_id: "acme.http".into(),
+            version: "1.4.0".into(),
+            target: "any".into(),
+        },
+        build_epoch: None,
+        modules: vec![Module {
+            id: "acme.http".into(),
+            exports: Value::Null,
+            interface: b"{}".to_vec(),
+            payload: b"{\"a\":1}".to_vec(),
+        }],
+    })
+    .map_err(std::io::Error::other)?;
+    let mut sidecar = Draft::new(&Sha256::of(&package));
+    sidecar.sign(&key, &package, true);
+    let mut trust = TrustFile::empty();
+    trust.add_key("acme.*", &key.public().to_base64(), None).map_err(std::io::Error::other)?;
+    trust.revoke("k", "2026-11-20T13:00:00+00:00", None);
+    let index = br#"{"format":"drift-index","version":0,"packages":{"p":{"package_version":"1",
+        "target":"any","sha256":"sha256:00","filename":"p.dmp","signers":["k"],"unsigned":false}}}"#;
+    let sources = br#"{"format":"drift-sources","version":0,"sources":[{"kind":"dir","id":"main",
+        "priority":1,"path":"repo"}]}"#;
+    let lock =
+        br#"{"format":"drift-lock","version":0,"packages":{"p":{"version":"1","target":"any",
+        "observed_identity":{"package_id":"p","version":"1","target":"any"},"path":"p.dmp",
+        "pkg_sha256":"sha256:00","sig_sha256":null,"sig_kids":["k"],"modules":["p"],
+        "source_id":"main","x":{}}},"x":{"a":1.5}}"#;
+    for (target, name, bytes) in [
+        ("drift_container", "package", package.as_slice()),
+        ("drift_files", "sidecar", &sidecar.to_bytes()),
+        ("drift_files", "trust", &trust.to_bytes()),
+        ("drift_files", "index", index),
+        ("drift_files", "sources", sources),
+        ("drift_files", "lock", lock),
+        ("drift_files", "key", key.to_file_text().as_bytes()),
+    ] {
+        let folder = Path::new(&folder).join(target);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(name), bytes)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The command line of `drift`: one file a command, whose doc comments are its help.
+//!
+//! Exit status: 0 for success; 2 for any failure and for a command line that cannot be
+//! understood; 1 only from `doctor --fail-on degraded`.
+
+mod doctor;
+mod fetch;
+mod gate;
+mod keygen;
+mod publish;
+mod sign;
+mod trust;
+mod vendor;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::encode::ascii_compact;
+use super::files::FileError;
+use super::json::Value;
+use super::progress::{Progress, Silent};
+
+/// What the command line needs of the world around it.
+pub struct Host<'a> {
+    /// Seconds since 1970, for revocations.
+    pub now: u64,
+    /// The user's home directory, below which the user's trust store lies.
+    pub home: Option<PathBuf>,
+    /// The directory of the binary, where a toolchain ships its keys.
+    pub binary_dir: Option<PathBuf>,
+    /// Fills a buffer with bytes that nobody can guess.
+    pub fill_random: &'a dyn Fn(&mut [u8]) -> io::Result<()>,
+    /// Told how long work goes on.
+    pub progress: &'a dyn Progress,
+    /// Data.
+    pub out: &'a mut dyn Write,
+    /// Everything else.
+    pub err: &'a mut dyn Write,
+}
+
+impl fmt::Debug for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("now", &self.now).field("home", &self.home).finish()
+    }
+}
+
+impl Host<'_> {
+    /// Who is told of progress: nobody if the output is for a program.
+    fn progress(&self, json: bool) -> &dyn Progress {
+        if json { &Silent } else { self.progress }
+    }
+
+    fn print_json(&mut self, value: &Value) -> Result<(), Failure> {
+        Ok(self.out.write_all(ascii_compact(value).as_bytes())?)
+    }
+}
+
+/// Signed packages for Drift: keys, trust, repositories, cache, vendoring, and the gate.
+#[derive(Debug, Parser)]
+#[command(name = "drift", version, infer_long_args = true, args_override_self = true)]
+#[command(after_help = "Exit status: 0 success, 2 failure or wrong usage, \
+    1 only from `doctor --fail-on degraded`.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Keygen(keygen::Args),
+    Sign(sign::Args),
+    #[command(subcommand)]
+    Trust(trust::Command),
+    Publish(publish::Args),
+    Fetch(fetch::Args),
+    Vendor(vendor::Args),
+    Doctor(doctor::Args),
+    Gate(gate::Args),
+}
+
+/// Why a command ended without a report: one line for people.
+#[derive(Debug)]
+struct Failure(String);
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The exit status for failure.
+const FAILED: u8 = 2;
+
+/// Runs a command and returns the exit status.
+pub fn run(cli: Cli, host: &mut Host<'_>) -> u8 {
+    let result = match cli.command {
+        Command::Keygen(args) => keygen::run(&args, host),
+        Command::Sign(args) => sign::run(&args, host),
+        Command::Trust(command) => trust::run(&command, host),
+        Command::Publish(args) => publish::run(args, host),
+        Command::Fetch(args) => fetch::run(args, host),
+        Command::Vendor(args) => vendor::run(args, host),
+        Command::Doctor(args) => doctor::run(args, host),
+        Command::Gate(args) => gate::run(args, host),
+    };
+    let status = match result {
+        Ok(status) => status,
+        Err(Failure(message)) => {
+            // If even this cannot be written, the status still tells.
+            let _ = writeln!(host.err, "drift: error: {message}");
+            FAILED
+        }
+    };
+    match host.out.flush() {
+        Ok(()) => status,
+        Err(_) => status.max(FAILED),
+    }
+}
+
+/// The status for success or failure.
+fn status(ok: bool) -> u8 {
+    if ok { 0 } else { FAILED }
+}
+
+/// Text of a file, which must be UTF-8.
+fn text_of(bytes: Vec<u8>, path: &std::path::Path) -> Result<String, Failure> {
+    String::from_utf8(bytes)
+        .map_err(|_| Failure(format!("`{}` is not UTF-8", super::relpath::shown(path))))
+}
+
+/// A missing file is `None`, any other failure stays one.
+fn optional(result: Result<Vec<u8>, FileError>) -> Result<Option<Vec<u8>>, FileError> {
+    match result {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,101 @@
+//! `spec/drift.md` names what the code has: every option and every code.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn spec() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec/drift.md");
+    fs::read_to_string(path).unwrap()
+}
+
+/// The help of a command.
+fn help(arguments: &[&str]) -> String {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_drift")).args(arguments).arg("--help").output().unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The words that start with `--`.
+fn options(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !(c.is_ascii_lowercase() || c == '-'))
+        .filter(|word| word.starts_with("--") && word.len() > 2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_option_is_specified_and_no_other() {
+    let spec = spec();
+    let (_, spec) = spec.split_once("\n## Commands\n").unwrap();
+    for command in [
+        &["keygen"][..],
+        &["sign"],
+        &["trust", "list"],
+        &["trust", "add-key"],
+        &["trust", "revoke"],
+        &["publish"],
+        &["fetch"],
+        &["vendor"],
+        &["doctor"],
+        &["gate"],
+    ] {
+        // The lines of options are indented and start with one.
+        let help = help(command);
+        let lines = help.lines().filter(|line| line.trim_start().starts_with('-'));
+        let mut ours: BTreeSet<String> =
+            lines.filter_map(|line| options(line).into_iter().next()).collect();
+        ours.remove("--help");
+        let start = format!("| `{}", command.join(" "));
+        let row = spec
+            .lines()
+            .find(|line| line.strip_prefix(&start).is_some_and(|rest| rest.starts_with(['`', ' '])))
+            .unwrap_or_else(|| panic!("no row for {command:?}"));
+        assert_eq!(options(row), ours, "{command:?}");
+    }
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// The string literals of the code that look like a code, those of tests left out.
+fn codes() -> BTreeSet<String> {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/drift"), &mut files);
+    let mut codes = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        codes.extend(
+            code.split('"')
+                .skip(1)
+                .step_by(2)
+                .filter(|word| {
+                    word.len() > 6
+                        && word.contains('_')
+                        && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+                })
+                .map(str::to_owned),
+        );
+    }
+    codes
+}
+
+#[test]
+fn every_code_is_specified() {
+    let (spec, codes) = (spec(), codes());
+    assert!(codes.len() > 60, "{codes:?}");
+    let missing: Vec<_> =
+        codes.iter().filter(|code| !spec.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
