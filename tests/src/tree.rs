@@ -7,8 +7,10 @@ use std::path::Path;
 
 use epk_format::digest::Sha256;
 use epk_format::signature::SigningKey;
-use epk_format::time::{PackedTime, Timestamp};
-use epk_format::write::{self, Compression, ContentId, Contents, Options, Plan, PlanEntry, Signer};
+use epk_format::time::Timestamp;
+use epk_format::write::{
+    self, Compression, ContentId, Contents, Format, Options, Plan, PlanEntry, Signer,
+};
 
 /// The manifest of all test images.
 pub const MANIFEST: &str = "name = \"org.example.test\"\nversion = \"1.2.3\"\narch = \"x86-64\"\n\
@@ -87,12 +89,16 @@ impl Tree {
                 Item::Alias(target) => PlanEntry::alias(path.as_str(), target.as_str()),
             };
             let time = self.times.get(path).map(|&seconds| Timestamp { seconds, nanoseconds: 0 });
-            let packed = time.map(|time| PackedTime::from_timestamp(time).expect("a usual year"));
-            PlanEntry { modified: packed.unwrap_or(PackedTime::NONE), ..entry }
+            PlanEntry { modified: time, ..entry }
         });
-        let plan = Plan::new(entries.collect()).expect("a tree that can be packed");
+        let format = format();
+        let chunk_size = match format {
+            Format::V1 => recipe.chunk_size,
+            Format::V2 => recipe.chunk_size.next_power_of_two().clamp(4096, 1 << 20),
+        };
+        let plan = Plan::new(format, entries.collect()).expect("a tree that can be packed");
         let options = Options {
-            chunk_size: recipe.chunk_size,
+            chunk_size,
             compression: recipe.compression,
             threads: NonZeroUsize::MIN,
             ..Options::default()
@@ -142,6 +148,19 @@ impl Contents for Tree {
     fn open(&self, _: ContentId, path: &[u8]) -> io::Result<Box<dyn Read + Send + '_>> {
         let path = std::str::from_utf8(path).map_err(io::Error::other)?;
         Ok(Box::new(self.bytes(path)))
+    }
+}
+
+/// The variable that says in which format trees are packed: `1`, unless set, or `2`.
+pub const FORMAT_VARIABLE: &str = "EPK_TEST_FORMAT";
+
+/// The format in which trees are packed.
+#[must_use]
+pub fn format() -> Format {
+    match std::env::var(FORMAT_VARIABLE).as_deref() {
+        Ok("2") => Format::V2,
+        Ok("1") | Err(_) => Format::V1,
+        Ok(other) => panic!("{FORMAT_VARIABLE} is `{other}`, not 1 or 2"),
     }
 }
 
