@@ -14,6 +14,6 @@ fuzz_target!(|text: &[u8]| {
         let rest = target.strip_prefix('/').expect("an absolute path");
         assert!(!rest.split('/').any(|part| matches!(part, "" | "." | "..")), "{target}");
     }
-    let _ = manifest
-        .check_compatibility(&Host { arches: &["x86-64"], kernel_api: ApiVersion::HOST });
+    let _ =
+        manifest.check_compatibility(&Host { arches: &["x86-64"], kernel_api: ApiVersion::HOST });
 });
