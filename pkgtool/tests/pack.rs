@@ -399,7 +399,7 @@ fn bad_options_are_usage_errors() {
         &["--chunk-size", "65M"],
         &["--chunk-size", "64k5"],
         &["--compression", "zstd"],
-        &["--level", "10"],
+        &["--level", "13"],
         &["--threads", "0"],
         &["--mtime", "now"],
         &["--symlinks", "maybe"],
