@@ -302,7 +302,7 @@ fn names_of_one_content_are_one_node() {
 fn a_profile_puts_its_files_in_front() {
     let (plan, files) = sample();
     let options = options(4096, Compression::None, 2);
-    let profile = ["zzz", "nothing", "lib/text", "lib/a-b", "bin", "lib/text"].map(|p| p.into());
+    let profile = ["zzz", "nothing", "lib/text", "lib/a-b", "bin", "lib/text"].map(Vec::from);
     let job = Job { profile: &profile, ..Job::new(&plan, &files, MANIFEST, &options) };
     let mut out = Cursor::new(Vec::new());
     job.write(&mut out, &mut Cursor::new(Vec::new())).expect("written");
