@@ -59,7 +59,8 @@ fn sample() -> (Plan, Files) {
 #[test]
 fn golden_images() {
     // Pinned: a change of these digests changes everybody's packages. A new compressor version
-    // may do that; then CHANGELOG says so.
+    // may do that; then CHANGELOG says so. The compressor of people without a C compiler is not
+    // pinned.
     let (plan, files) = sample();
     let table = [
         (Compression::Auto, 4096, GOLDEN_AUTO),
@@ -67,13 +68,16 @@ fn golden_images() {
         (Compression::None, 4096, GOLDEN_NONE),
     ];
     for (compression, chunk_size, expected) in table {
+        if compression != Compression::None && !cfg!(feature = "libdeflate") {
+            continue;
+        }
         let bytes = image(&plan, &files, &options(chunk_size, compression, 2));
         assert_eq!(Sha256::of(&bytes).to_hex(), expected, "{compression:?} {chunk_size}");
     }
 }
 
-const GOLDEN_AUTO: &str = "998bc0b3f6d634eb4c22d7a855f36efd46d7a1b86a4818c4233b7e67c2cbcc33";
-const GOLDEN_ZLIB: &str = "3d57cd4a47e4b5d4349cc0afc4e05911eee6f91eca4b7eed14edd4dfe53141b4";
+const GOLDEN_AUTO: &str = "bb004357ffc56e65f669b7fddc5e0268c0c874e2441d9f9fd95ae01be208c5e0";
+const GOLDEN_ZLIB: &str = "47c7607715452280fea5ae15cdb66d95f91c1b7f783628fb134a2a4a1b4ddc56";
 const GOLDEN_NONE: &str = "5d4d49bbfa8c56023f364a435919a5c74d3c4beb38d6bbb0e54e58fed6e4ab05";
 
 #[test]
@@ -398,7 +402,7 @@ fn options_out_of_range_are_refused() {
     let table = [
         Options { chunk_size: 0, ..good.clone() },
         Options { chunk_size: (64 << 20) + 1, ..good.clone() },
-        Options { level: 10, ..good },
+        Options { level: 13, ..good },
     ];
     for options in table {
         let mut out = Cursor::new(Vec::new());

@@ -1,4 +1,4 @@
-//! The same for an ordinary user, with fuse3's helper and in a user namespace; and what users
+//! The same on packages of format 2.0 and for an ordinary user, with fuse3's helper and in a user namespace; and what users
 //! see of each other's mounts. These tests become other users: where root doesn't run them, they
 //! say so and pass.
 
@@ -11,7 +11,7 @@ use epk_format::write::Compression;
 use epk_tests::binaries::binary;
 use epk_tests::daemon::{Place, unmount_idle};
 use epk_tests::files::temp_folder;
-use epk_tests::tree::Tree;
+use epk_tests::tree::{FORMAT_VARIABLE, Tree};
 use epk_tests::users::{Copies, is_machine_root, ordinary, ordinary_user};
 
 /// A command that the ordinary user runs.
@@ -50,6 +50,14 @@ fn the_suite_passes_in_a_user_namespace() {
     // The helper would fail here, where mount(2) must do.
     command.env("PATH", "/usr/bin:/bin");
     copies().rerun(command, "suite::", 30);
+}
+
+#[test]
+fn the_suite_passes_on_format_2() {
+    let copies = copies();
+    let mut command = Command::new("/usr/bin/env");
+    command.env(FORMAT_VARIABLE, "2");
+    copies.rerun(command, "suite::", 30);
 }
 
 fn packed() -> Place {

@@ -65,7 +65,7 @@ impl<'a> Chunks<'a> {
 
     /// The next file that has bytes. Empty ones are opened too: they may have grown.
     fn open_next(&mut self) -> Result<Option<File<'a>>, WriteError> {
-        while let Some(entry) = self.entries.next() {
+        for entry in self.entries.by_ref() {
             let Kind::File { content, size } = entry.kind else { continue };
             let mut file = File::open(self.contents, &entry.path, content, size)?;
             file.hasher = (size > self.chunk_size).then(Hasher::new);

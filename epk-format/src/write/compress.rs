@@ -1,9 +1,8 @@
 //! The codec: one chunk in, its stored form out.
 //!
 //! Everything that knows which library compresses is in this file. Its bytes are part of what
-//! makes packages reproducible, so the golden tests pin them.
-
-use flate2::{Compress, FlushCompress, Status};
+//! makes packages reproducible, so the golden tests pin them. There are two: libdeflate, and with
+//! that feature off zlib-rs.
 
 use super::error::WriteError;
 use crate::layout::block;
@@ -41,16 +40,14 @@ impl Method {
 /// Compresses chunks one after another; one per thread.
 pub(super) struct Encoder {
     compression: Compression,
-    zlib: Option<Compress>,
+    zlib: Option<Zlib>,
 }
 
 impl Encoder {
     pub(super) fn new(compression: Compression, level: u32) -> Self {
         let zlib = match compression {
             Compression::None => None,
-            Compression::Zlib | Compression::Auto => {
-                Some(Compress::new(flate2::Compression::new(level), true))
-            }
+            Compression::Zlib | Compression::Auto => Some(Zlib::new(level)),
         };
         Self { compression, zlib }
     }
@@ -71,22 +68,60 @@ impl Encoder {
         if packed.len() < room {
             packed.resize(room, 0);
         }
-        // Exactly `room` bytes, whatever the buffer's size: at level 0 zlib's output depends on
-        // the space it is given, and the buffer's history depends on the threads.
+        // Exactly `room` bytes, whatever the buffer's size: zlib's output may depend on the space
+        // it is given, and the buffer's history depends on the threads.
         let Some(space) = packed.get_mut(..room) else { return Ok(raw) };
-        zlib.reset();
-        let failed = |reason: String| WriteError::Compressor { chunk: plain.len(), reason };
-        let status = zlib
-            .compress(plain, space, FlushCompress::Finish)
-            .map_err(|error| failed(error.to_string()))?;
-        match status {
-            Status::StreamEnd => {
-                let size =
-                    usize::try_from(zlib.total_out()).map_err(|error| failed(error.to_string()))?;
-                Ok((Method::Zlib, size))
+        let failed = |reason| WriteError::Compressor { chunk: plain.len(), reason };
+        match zlib.compress(plain, space).map_err(failed)? {
+            Some(size) => Ok((Method::Zlib, size)),
+            None if self.compression == Compression::Auto => Ok(raw),
+            None => Err(failed(format!("{room} bytes of room are too few"))),
+        }
+    }
+}
+
+#[cfg(feature = "libdeflate")]
+struct Zlib(libdeflater::Compressor);
+
+#[cfg(feature = "libdeflate")]
+impl Zlib {
+    fn new(level: u32) -> Self {
+        // The options have checked the level.
+        let level =
+            i32::try_from(level).ok().and_then(|n| libdeflater::CompressionLvl::new(n).ok());
+        Self(libdeflater::Compressor::new(level.unwrap_or_default()))
+    }
+
+    /// The length of the stream; `None` when it doesn't fit.
+    fn compress(&mut self, plain: &[u8], space: &mut [u8]) -> Result<Option<usize>, String> {
+        match self.0.zlib_compress(plain, space) {
+            Ok(size) => Ok(Some(size)),
+            Err(libdeflater::CompressionError::InsufficientSpace) => Ok(None),
+        }
+    }
+}
+
+#[cfg(not(feature = "libdeflate"))]
+struct Zlib(flate2::Compress);
+
+#[cfg(not(feature = "libdeflate"))]
+impl Zlib {
+    fn new(level: u32) -> Self {
+        // What libdeflate has above 9 is unknown here.
+        let level = flate2::Compression::new(level.min(9));
+        Self(flate2::Compress::new(level, true))
+    }
+
+    /// The length of the stream; `None` when it doesn't fit.
+    fn compress(&mut self, plain: &[u8], space: &mut [u8]) -> Result<Option<usize>, String> {
+        self.0.reset();
+        let status = self.0.compress(plain, space, flate2::FlushCompress::Finish);
+        match status.map_err(|error| error.to_string())? {
+            flate2::Status::StreamEnd => {
+                let size = usize::try_from(self.0.total_out());
+                size.map(Some).map_err(|error| error.to_string())
             }
-            _ if self.compression == Compression::Auto => Ok(raw),
-            status => Err(failed(format!("{status:?} with {room} bytes of room"))),
+            _ => Ok(None),
         }
     }
 }
@@ -129,7 +164,7 @@ mod tests {
     fn zlib_compresses_everything_at_every_level() {
         let chunks =
             [vec![0u8; 1], vec![7; 100_000], noise(1), noise(10), noise(65_536), noise(1 << 20)];
-        for level in 0..=9 {
+        for level in 0..=12 {
             let mut encoder = Encoder::new(Compression::Zlib, level);
             let mut packed = Vec::new();
             for plain in &chunks {
@@ -142,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_bytes_do_not_depend_on_the_buffer() {
-        for level in 0..=9 {
+        for level in 0..=12 {
             let plain = noise(30_000);
             let mut encoder = Encoder::new(Compression::Zlib, level);
             let (mut fresh, mut used) = (Vec::new(), vec![0xaa; 1 << 20]);
@@ -155,7 +190,7 @@ mod tests {
     #[test]
     fn the_bytes_do_not_depend_on_what_came_before() {
         // An encoder is used again and again, and which chunks it saw depends on the threads.
-        for level in 0..=9 {
+        for level in 0..=12 {
             let mut used = Encoder::new(Compression::Zlib, level);
             let (mut scratch, mut packed) = (Vec::new(), Vec::new());
             for length in (1..400).chain([4096, 32_767, 40_000, 70_000]) {

@@ -76,9 +76,9 @@ use crate::signature;
 /// Chunk size unless told otherwise, in bytes.
 pub const DEFAULT_CHUNK_SIZE: u32 = 64 << 10;
 /// The strongest compression level.
-pub const MAX_LEVEL: u32 = 9;
+pub const MAX_LEVEL: u32 = 12;
 /// The compression level unless told otherwise.
-pub const DEFAULT_LEVEL: u32 = 6;
+pub const DEFAULT_LEVEL: u32 = 7;
 
 /// How an image is written. The bytes depend on everything here but `threads`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,8 @@ pub struct Options {
     pub chunk_size: u32,
     /// Which blocks are compressed.
     pub compression: Compression,
-    /// zlib level, 0 (stored) to [`MAX_LEVEL`].
+    /// Compression level, 0 (stored) to [`MAX_LEVEL`]: those of libdeflate. Without that feature
+    /// those above 9 are 9.
     pub level: u32,
     /// Threads that compress. One more reads, and the calling thread writes.
     pub threads: NonZeroUsize,

@@ -3,7 +3,7 @@
 //! Nothing here knows how an entry is stored.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::entry::{ContentId, Kind, PlanEntry};
 use super::error::shown;
@@ -97,11 +97,15 @@ impl Plan {
         self.entries.get(index)
     }
 
-    /// Bytes of content in all files; `None` when they don't fit 64 bits.
+    /// Bytes of content in all files; `None` when they don't fit 64 bits. In format 2.0 a file of
+    /// several names counts once.
     #[must_use]
     pub fn content_bytes(&self) -> Option<u64> {
+        let mut seen = HashSet::new();
         self.entries.iter().try_fold(0u64, |sum, entry| match entry.kind {
-            Kind::File { size, .. } => sum.checked_add(size),
+            Kind::File { content, size } if self.format == Format::V1 || seen.insert(content) => {
+                sum.checked_add(size)
+            }
             _ => Some(sum),
         })
     }

@@ -1,4 +1,4 @@
-//! A reader of format 1.0 for tests of the writer, written from the contract's tables alone, and
+//! Readers of the formats for tests of the writer, written from the tables of the spec alone, and
 //! contents in memory.
 #![allow(dead_code, unreachable_pub)]
 
@@ -7,6 +7,8 @@ use std::io::Read;
 
 use epk_format::digest::Sha256;
 use epk_format::write::{ContentId, Contents, PlanEntry};
+
+pub mod v2;
 
 pub const MANIFEST: &[u8] = b"name = \"org.example.vec\"\nversion = \"1.2.3\"\narch = \"x86-64\"\n\
 kernel_api = \"0.5\"\nentry = \"/bin/app\"\n";
@@ -37,6 +39,11 @@ impl Files {
         let size = bytes.len() as u64;
         self.contents.push(bytes);
         PlanEntry::file(path, permissions, ContentId(id), size)
+    }
+
+    /// A second name of a file.
+    pub fn link(&mut self, path: &str, original: &str) {
+        self.ids.insert(path.to_owned(), self.ids[original]);
     }
 
     pub fn bytes(&self, path: &str) -> &[u8] {
@@ -88,15 +95,15 @@ pub struct Decoded<'a> {
     pub blocks: Vec<Row>,
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
 }
 
-fn hash_at(bytes: &[u8], at: usize) -> [u8; 32] {
+pub fn hash_at(bytes: &[u8], at: usize) -> [u8; 32] {
     bytes[at..at + 32].try_into().expect("32 bytes")
 }
 

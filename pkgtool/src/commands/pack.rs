@@ -72,7 +72,7 @@ pub(crate) struct Args {
     /// How hard to compress
     #[arg(
         long,
-        value_name = "0-9",
+        value_name = "0-12",
         default_value_t = write::DEFAULT_LEVEL,
         value_parser = clap::value_parser!(u32).range(0..=i64::from(write::MAX_LEVEL))
     )]

@@ -168,17 +168,18 @@ pub struct Shown {
 pub fn shown(image: &[u8]) -> BTreeMap<String, Shown> {
     let package = Package::open(image, &OpenOptions::default()).expect("a valid package");
     let mut found = BTreeMap::new();
-    collect(&package, NodeId::ROOT, &mut found);
+    collect(&package, ("", NodeId::ROOT), &mut found);
     found
 }
 
-fn collect(package: &Package<&[u8]>, folder: NodeId, found: &mut BTreeMap<String, Shown>) {
-    for (_, id, kind) in package.children(folder).expect("a folder") {
+fn collect(package: &Package<&[u8]>, folder: (&str, NodeId), found: &mut BTreeMap<String, Shown>) {
+    for (name, id, kind) in package.children(folder.1).expect("a folder") {
         let node = package.node(id).expect("a node");
-        let path = String::from_utf8(package.path(id).expect("a node")).expect("text");
+        let name = String::from_utf8(name).expect("text");
+        let path = if folder.0.is_empty() { name } else { format!("{}/{name}", folder.0) };
         let mut bytes = Vec::new();
         match kind {
-            Kind::Folder => collect(package, id, found),
+            Kind::Folder => collect(package, (&path, id), found),
             Kind::Link => bytes = package.link_target(id).expect("a link"),
             Kind::File => {
                 let keep = |piece: &[u8]| {

@@ -111,7 +111,7 @@ fn damaged() -> Vec<u8> {
     let package = package.expect("intact");
     let id = package.lookup(epk_format::package::NodeId::ROOT, b"big").expect("readable");
     let pieces: Vec<_> = package.pieces(id.expect("there"), 0..u64::MAX).expect("a file").collect();
-    let Some(epk_format::package::Piece::Block { index, .. }) = pieces.last() else {
+    let Some(Ok(epk_format::package::Piece::Block { index, .. })) = pieces.last() else {
         panic!("no block")
     };
     let block = package.block(*index).expect("a block");

@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::io::Read;
 
-use epk_format::write::Compression;
+use epk_format::write::{Compression, Format};
 use epk_tests::daemon::{Daemon, Place};
-use epk_tests::tree::{Item, MANIFEST, Random, Tree};
+use epk_tests::tree::{Item, MANIFEST, Random, Tree, format};
 use epkfs::stats::Counts;
 
 /// The counters without the question for them.
@@ -41,7 +41,9 @@ fn a_second_read_makes_no_request() {
     let first = counters(&daemon);
     assert_eq!((first.open, first.opendir), (1, 1), "the kernel asks to open once");
     assert_eq!(first.bytes_read, 1_000_005 + MANIFEST.len() as u64, "each byte is delivered once");
-    assert_eq!(first.blocks_loaded, 17);
+    // In format 2.0 the small file lies in the large one's last block.
+    let blocks = if format() == Format::V1 { 17 } else { 16 };
+    assert_eq!(first.blocks_loaded, blocks);
     assert_eq!(first.write, 0);
     for _ in 0..3 {
         use_everything();

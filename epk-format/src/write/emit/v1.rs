@@ -243,7 +243,7 @@ impl<'a> Image<'a> {
             };
             match entry.kind {
                 Kind::Folder | Kind::Symlink { .. } => {
-                    row.permissions = U32::new(FOLDER_PERMISSIONS)
+                    row.permissions = U32::new(FOLDER_PERMISSIONS);
                 }
                 Kind::Alias { .. } => {
                     row.node_type = U32::new(toc::NODE_ALIAS);
