@@ -20,6 +20,7 @@ struct Input {
     chunk_size: u16,
     level: u8,
     compression: u8,
+    version_2: bool,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -48,9 +49,13 @@ fuzz_target!(|input: Input| {
         Kind::Folder => PlanEntry::folder(path.clone()),
         Kind::Alias(target) => PlanEntry::alias(path.clone(), target.clone()),
     });
-    let Ok(plan) = Plan::new(Format::V1, entries.collect()) else { return };
+    let format = if input.version_2 { Format::V2 } else { Format::V1 };
+    let Ok(plan) = Plan::new(format, entries.collect()) else { return };
     let options = |threads| Options {
-        chunk_size: u32::from(input.chunk_size).max(1),
+        chunk_size: match format {
+            Format::V1 => u32::from(input.chunk_size).max(1),
+            Format::V2 => u32::from(input.chunk_size).next_power_of_two().max(4096),
+        },
         compression: match input.compression % 3 {
             0 => Compression::None,
             1 => Compression::Zlib,

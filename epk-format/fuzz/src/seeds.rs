@@ -45,14 +45,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     let key = Key(SigningKey::from_seed(&[7; 32]));
     for (number, tree) in trees.into_iter().enumerate() {
-        let plan = Plan::new(Format::V1, tree)?;
-        for (kind, signer) in [("plain", None), ("signed", Some(&key as &dyn write::Signer))] {
-            let options = Options { chunk_size: 64, ..Options::default() };
-            let mut image = Cursor::new(Vec::new());
-            write::write(&plan, &Texts, MANIFEST, &options, signer, &(), &mut image)?;
-            let target = folder.join("open");
-            std::fs::create_dir_all(&target)?;
-            std::fs::write(target.join(format!("{kind}-{number}")), image.into_inner())?;
+        for (format, chunk_size) in [(Format::V1, 64), (Format::V2, 4096)] {
+            let plan = Plan::new(format, tree.clone())?;
+            for (kind, signer) in [("plain", None), ("signed", Some(&key as &dyn write::Signer))] {
+                let options = Options { chunk_size, ..Options::default() };
+                let mut image = Cursor::new(Vec::new());
+                write::write(&plan, &Texts, MANIFEST, &options, signer, &(), &mut image)?;
+                let target = folder.join("open");
+                std::fs::create_dir_all(&target)?;
+                std::fs::write(
+                    target.join(format!("{kind}-{format}-{number}")),
+                    image.into_inner(),
+                )?;
+            }
         }
     }
     for (target, bytes) in [("manifest", MANIFEST.to_vec()), ("signature", sign(&key.0))] {
