@@ -158,7 +158,7 @@ impl Plan {
         // The alias that is being checked is the first of the chain.
         for _ in 0..limits::ALIAS_CHAIN {
             check_target(self.format, target)?;
-            let path = normalised(target);
+            let path = self.walk(target).ok_or(AliasProblem::Missing)?;
             if path.is_empty() {
                 return Ok(path);
             }
@@ -171,6 +171,29 @@ impl Plan {
             }
         }
         Err(AliasProblem::Chain)
+    }
+
+    /// `target` without empty components, `.` and `..`; `None` when it leads through something
+    /// that isn't there, be it to come back at once.
+    fn walk(&self, target: &[u8]) -> Option<Vec<u8>> {
+        let mut parts: Vec<&[u8]> = Vec::new();
+        for part in path::split(target) {
+            match part {
+                b"" | b"." => {}
+                b".." => {
+                    let here = parts.join(&b'/');
+                    if !here.is_empty()
+                        && self.get(&here).is_none()
+                        && !self.is_implicit_folder(&here)
+                    {
+                        return None;
+                    }
+                    parts.pop();
+                }
+                _ => parts.push(part),
+            }
+        }
+        Some(parts.join(&b'/'))
     }
 
     /// Whether some entry lies below `path`, which has no entry.
@@ -279,21 +302,6 @@ fn check_target(format: Format, target: &[u8]) -> Result<(), AliasProblem> {
     }
 }
 
-/// `target` without empty components, `.` and `..`.
-fn normalised(target: &[u8]) -> Vec<u8> {
-    let mut parts: Vec<&[u8]> = Vec::new();
-    for part in target.split(|&byte| byte == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => {
-                parts.pop();
-            }
-            _ => parts.push(part),
-        }
-    }
-    parts.join(&b'/')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,6 +401,8 @@ mod tests {
             (b"lib\0", AliasProblem::Nul),
             (b"\xfe", AliasProblem::NotUtf8),
             (b"nothing", AliasProblem::Missing),
+            // Found by fuzzing: what isn't there leads nowhere, not even back.
+            (b"nothing/..", AliasProblem::Missing),
             (b"li", AliasProblem::Missing),
             (b"lib/f", AliasProblem::File),
             (b"usr", AliasProblem::Chain),
