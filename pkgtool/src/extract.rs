@@ -4,6 +4,7 @@
 //! and without following links, in a folder that nobody else can enter. So neither a package nor
 //! another process can make a write land elsewhere. The finished tree is renamed into place.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io;
@@ -13,12 +14,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use epk_format::Package;
-use epk_format::package::{Kind, Node, Scratch};
+use epk_format::package::{Kind, Node, NodeId, Scratch, Xattr};
 use epk_format::path;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, mkdirat, utimensat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::symlinkat;
+use nix::unistd::{linkat, symlinkat};
+use rustix::fs::XattrFlags;
 
 use crate::commands::cat::Broken;
 use crate::exit::Failure;
@@ -81,6 +83,8 @@ pub(crate) struct Writer<'p> {
     open: Vec<(OsString, OwnedFd)>,
     /// Modes and times of folders, set when nothing more is written into them.
     folders: Vec<(Vec<u8>, Node)>,
+    /// The first path of each node that has several.
+    linked: HashMap<NodeId, Vec<u8>>,
     scratch: Scratch,
     signals: &'p Deferred,
 }
@@ -100,6 +104,7 @@ impl<'p> Writer<'p> {
             file,
             open: vec![(OsString::new(), fd)],
             folders: Vec::new(),
+            linked: HashMap::new(),
             scratch: Scratch::default(),
             signals,
         })
@@ -117,6 +122,18 @@ impl<'p> Writer<'p> {
         let name = OsStr::from_bytes(name.strip_prefix(b"/").unwrap_or(name));
         self.signals.check().map_err(|error| at(&error))?;
         self.enter(parent).map_err(|error| at(&error))?;
+        let folder = self.folder();
+        if visit.node.kind != Kind::Folder && visit.node.links > 1 {
+            match self.linked.get(&visit.node.id) {
+                Some(first) => {
+                    // Relative to the root, through folders that were made here.
+                    let first = OsStr::from_bytes(first);
+                    return linkat(self.root(), first, folder, name, AtFlags::empty())
+                        .map_err(|errno| at(&errno.into()));
+                }
+                None => self.linked.insert(visit.node.id, visit.path.to_vec()),
+            };
+        }
         let folder = self.folder();
         match visit.node.kind {
             Kind::Folder => {
@@ -154,7 +171,8 @@ impl<'p> Writer<'p> {
                         Broken::Package(error) => Failure::package(self.file, &error),
                         Broken::Output(error) => at(&error),
                     })?;
-                finish(&out, &visit.node).map_err(|error| at(&error))?;
+                let attributes = self.attributes(&visit.node)?;
+                finish(&out, &visit.node, &attributes).map_err(|error| at(&error))?;
             }
         }
         Ok(())
@@ -162,19 +180,23 @@ impl<'p> Writer<'p> {
 
     /// Sets the folders' modes and times, deepest first.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
-        let root = self
-            .package
-            .node(epk_format::package::NodeId::ROOT)
-            .map_err(|error| Failure::package(self.file, &error))?;
+        let root =
+            self.package.node(NodeId::ROOT).map_err(|error| Failure::package(self.file, &error))?;
         let mut folders = std::mem::take(&mut self.folders);
         folders.insert(0, (Vec::new(), root));
         for (path, node) in folders.iter().rev() {
-            self.enter(path).and_then(|()| finish(self.folder(), node)).map_err(|error| {
+            let attributes = self.attributes(node)?;
+            let finished = self.enter(path).and_then(|()| finish(self.folder(), node, &attributes));
+            finished.map_err(|error| {
                 let inside = path::display(path);
                 Failure::environment(format!("cannot finish `/{inside}`: {error}"))
             })?;
         }
         Ok(())
+    }
+
+    fn attributes(&self, node: &Node) -> Result<Vec<Xattr>, Failure> {
+        self.package.xattrs(node.id).map_err(|error| Failure::package(self.file, &error))
     }
 
     /// Opens the folder at `path`, reusing what is open on the way, making what is missing: a
@@ -208,13 +230,26 @@ impl<'p> Writer<'p> {
         Ok(())
     }
 
+    fn root(&self) -> &OwnedFd {
+        &self.open[0].1
+    }
+
     fn folder(&self) -> &OwnedFd {
         // The root is opened first and never left.
         &self.open[self.open.len() - 1].1
     }
 }
 
-fn finish(fd: &impl std::os::fd::AsFd, node: &Node) -> io::Result<()> {
+/// Sets what a file or folder has besides its content. The mode comes last: it may forbid the
+/// rest.
+fn finish(fd: &impl std::os::fd::AsFd, node: &Node, attributes: &[Xattr]) -> io::Result<()> {
+    for (name, value) in attributes {
+        let set = rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty());
+        set.map_err(|errno| {
+            let name = path::display(name);
+            io::Error::other(format!("attribute `{name}`: {}", io::Error::from(errno)))
+        })?;
+    }
     let time = timespec(node);
     futimens(fd.as_fd(), &time, &time)?;
     fchmod(fd.as_fd(), Mode::from_bits_truncate(node.mode))?;
