@@ -28,6 +28,7 @@ impl Image {
             .with("cc", Item::Alias("aa".into()))
             .with("dd", Item::Folder);
         let recipe = Recipe {
+            format: epk_format::Format::V1,
             manifest: manifest.into(),
             chunk_size: 64,
             compression: Compression::Auto,

@@ -3,11 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use epk_format::{OpenOptions, Package};
+use epk_format::{Format, OpenOptions, Package};
 use epk_tests::files::temp_folder;
 use epk_tests::tool;
 
-use crate::small_package;
+use crate::{small_package, small_package_of};
+
+/// What the small package is made in.
+const VARIANTS: [(Format, bool); 4] =
+    [(Format::V1, false), (Format::V1, true), (Format::V2, false), (Format::V2, true)];
 
 /// Opens and reads everything. `None` when some of it was refused.
 fn accepted(image: &[u8]) -> Option<()> {
@@ -23,22 +27,25 @@ fn flipped(image: &[u8], bit: usize) -> Vec<u8> {
 
 #[test]
 fn every_flipped_bit_is_refused() {
-    for signed in [false, true] {
-        let image = small_package(signed);
+    for (format, signed) in VARIANTS {
+        let image = small_package_of(format, signed);
         assert!(accepted(&image).is_some());
         let missed: Vec<usize> =
             (0..image.len() * 8).filter(|&bit| accepted(&flipped(&image, bit)).is_some()).collect();
-        assert!(missed.is_empty(), "signed: {signed}, accepted with bits {missed:?} flipped");
+        assert!(
+            missed.is_empty(),
+            "{format}, signed: {signed}, accepted with bits {missed:?} flipped"
+        );
     }
 }
 
 #[test]
 fn every_length_but_the_right_one_is_refused() {
-    for signed in [false, true] {
-        let image = small_package(signed);
+    for (format, signed) in VARIANTS {
+        let image = small_package_of(format, signed);
         let missed: Vec<usize> =
             (0..image.len()).filter(|&length| accepted(&image[..length]).is_some()).collect();
-        assert!(missed.is_empty(), "signed: {signed}, accepted with lengths {missed:?}");
+        assert!(missed.is_empty(), "{format}, signed: {signed}, accepted with lengths {missed:?}");
         for tail in [&b"\0"[..], b"x", &[0; 4096]] {
             let longer = [&image, tail].concat();
             assert!(accepted(&longer).is_none(), "{} bytes more", tail.len());

@@ -91,7 +91,7 @@ impl Tree {
             let time = self.times.get(path).map(|&seconds| Timestamp { seconds, nanoseconds: 0 });
             PlanEntry { modified: time, ..entry }
         });
-        let format = format();
+        let format = recipe.format;
         let chunk_size = match format {
             Format::V1 => recipe.chunk_size,
             Format::V2 => recipe.chunk_size.next_power_of_two().clamp(4096, 1 << 20),
@@ -115,6 +115,8 @@ impl Tree {
 /// How a tree becomes an image.
 #[derive(Debug, Clone)]
 pub struct Recipe {
+    /// The format.
+    pub format: Format,
     /// The manifest's text.
     pub manifest: String,
     /// Bytes of content in a block.
@@ -128,6 +130,7 @@ pub struct Recipe {
 impl Default for Recipe {
     fn default() -> Self {
         Self {
+            format: format(),
             manifest: MANIFEST.into(),
             chunk_size: 65_536,
             compression: Compression::Zlib,
