@@ -11,7 +11,8 @@ use zerocopy::{FromBytes, FromZeros as _, IntoBytes as _};
 
 use crate::error::Error;
 use crate::layout::block::{self, BlockEntry};
-use crate::layout::header::{self, Flags, Header};
+use crate::layout::header::{self, Flags, Header, VERSION_2_0};
+use crate::layout::metadata::{self, Superblock};
 use crate::layout::signature::{self as blob, BlobHeader};
 use crate::layout::toc::{self, Entry, EntryFlags, TocHeader};
 use crate::limits;
@@ -112,21 +113,33 @@ impl Dump {
         if let Some(part) = header.as_mut_bytes().get_mut(..bytes.len()) {
             part.copy_from_slice(&bytes);
         }
+        let version_2 =
+            header.version == VERSION_2_0 && header.block_table_offset == header::SIZE as u64;
         let mut sections = vec![Section {
             name: "header",
             offset: 0,
             length: header::SIZE as u64,
-            records: vec![header_record(&bytes)],
+            records: vec![header_record(&bytes, version_2)],
         }];
         let mut add = |name, offset: u64, length: u64, records: &dyn Fn(&[u8]) -> Vec<Record>| {
             let bytes = read(source, size, offset, length)?;
             sections.push(Section { name, offset, length, records: records(&bytes) });
             Ok::<(), Error>(())
         };
-        let (at, length) = (header.toc_offset.get(), header.toc_size.get());
-        add("table of contents", at, length, &|bytes| toc_records(bytes, at))?;
+        // Format 2.0 has its metadata and its hash tree in these two pairs of fields.
         let (at, length) = (header.block_table_offset.get(), header.block_table_size.get());
-        add("block table", at, length, &|bytes| block_records(bytes, at))?;
+        if version_2 {
+            add("hash tree", at, length, &|bytes| hash_records(bytes, at))?;
+        } else {
+            let (at, length) = (header.toc_offset.get(), header.toc_size.get());
+            add("table of contents", at, length, &|bytes| toc_records(bytes, at))?;
+        }
+        if version_2 {
+            let (at, length) = (header.toc_offset.get(), header.toc_size.get());
+            add("metadata", at, length, &|bytes| metadata_records(bytes, at))?;
+        } else {
+            add("block table", at, length, &|bytes| block_records(bytes, at))?;
+        }
         let (at, length) = (header.manifest_offset.get(), header.manifest_size.get());
         add("manifest", at, length, &|bytes| text_record(bytes, at))?;
         let (at, length) = (header.signature_offset.get(), header.signature_size.get());
@@ -233,7 +246,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn header_record(bytes: &[u8]) -> Record {
+fn header_record(bytes: &[u8], version_2: bool) -> Record {
     let mut fields = Fields::new(bytes, 0);
     fields.text("Magic", 4);
     fields.take("Version", 4, |bytes| {
@@ -242,16 +255,13 @@ fn header_record(bytes: &[u8]) -> Record {
     });
     fields.flags("Flags", flag_names::<Flags>);
     fields.number("HeaderSize", 4);
-    for name in [
-        "TocOffset",
-        "TocSize",
-        "BlockTableOffset",
-        "BlockTableSize",
-        "ManifestOffset",
-        "ManifestSize",
-        "SignatureOffset",
-        "SignatureSize",
-    ] {
+    let tables = if version_2 {
+        ["MetadataOffset", "MetadataSize", "HashTreeOffset", "HashTreeSize"]
+    } else {
+        ["TocOffset", "TocSize", "BlockTableOffset", "BlockTableSize"]
+    };
+    let others = ["ManifestOffset", "ManifestSize", "SignatureOffset", "SignatureSize"];
+    for name in tables.into_iter().chain(others) {
         fields.number(name, 8);
     }
     fields.hex("PackageHash", 32);
@@ -338,6 +348,90 @@ fn block_records(bytes: &[u8], start: u64) -> Vec<Record> {
         fields.record(format!("block {index}"), offset, size_of::<BlockEntry>())
     })
     .collect()
+}
+
+fn hash_records(bytes: &[u8], start: u64) -> Vec<Record> {
+    let offsets = (start..).step_by(metadata::HASH_SIZE);
+    let hashes = bytes.chunks_exact(metadata::HASH_SIZE).zip(offsets).enumerate();
+    hashes
+        .map(|(index, (hash, offset))| {
+            let mut fields = Fields::new(hash, offset);
+            fields.hex("Hash", hash.len());
+            fields.record(format!("hash {index}"), offset, hash.len())
+        })
+        .collect()
+}
+
+/// The superblock, and the rows of the tables as far as it counts them and they exist.
+fn metadata_records(bytes: &[u8], start: u64) -> Vec<Record> {
+    let mut head = Fields::new(bytes, start);
+    head.number("ChunkSize", 4);
+    head.number("Reserved", 4);
+    for name in [
+        "DataSize",
+        "NodeCount",
+        "EntryCount",
+        "ChunkCount",
+        "BlockCount",
+        "FileHashCount",
+        "XattrCount",
+    ] {
+        head.number(name, 8);
+    }
+    let mut records = vec![head.record("superblock".into(), start, metadata::SUPERBLOCK_SIZE)];
+    let Ok((superblock, _)) = Superblock::read_from_prefix(bytes) else { return records };
+    let node: &[_] = &[
+        ("KindMode", 2),
+        ("Reserved", 2),
+        ("Links", 4),
+        ("Size", 8),
+        ("Seconds", 8),
+        ("Nanoseconds", 4),
+        ("Xattrs", 4),
+        ("First", 4),
+        ("Offset", 4),
+        ("Own", 4),
+        ("Reserved", 4),
+    ];
+    let entry: &[_] = &[("Node", 4), ("Name", 4), ("NameLength", 2), ("Kind", 2)];
+    let block: &[_] = &[
+        ("CompressedOffset", 8),
+        ("CompressedSize", 4),
+        ("UncompressedSize", 4),
+        ("CompressionMethod", 1),
+        ("Reserved0", 1),
+        ("Reserved1", 2),
+        ("ChunkHash", 32),
+    ];
+    let xattr: &[_] =
+        &[("Name", 4), ("NameLength", 2), ("Last", 2), ("Value", 4), ("ValueLength", 4)];
+    let tables = [
+        ("node", superblock.node_count.get(), node),
+        ("entry", superblock.entry_count.get(), entry),
+        ("chunk", superblock.chunk_count.get(), &[("Block", 4)][..]),
+        ("block", superblock.block_count.get(), block),
+        ("file hash", superblock.file_hash_count.get(), &[("FileHash", 32)][..]),
+        ("attribute", superblock.xattr_count.get(), xattr),
+    ];
+    let mut rest = bytes.get(metadata::SUPERBLOCK_SIZE..).unwrap_or_default();
+    let mut offset = start.saturating_add(metadata::SUPERBLOCK_SIZE as u64);
+    for (name, count, layout) in tables {
+        let size: usize = layout.iter().map(|(_, length)| length).sum();
+        for index in 0..count {
+            let Some((row, tail)) = rest.split_at_checked(size) else { return records };
+            let mut fields = Fields::new(row, offset);
+            for &(name, length) in layout {
+                if length > 8 { fields.hex(name, length) } else { fields.number(name, length) }
+            }
+            records.push(fields.record(format!("{name} {index}"), offset, size));
+            rest = tail;
+            offset = offset.saturating_add(size as u64);
+        }
+    }
+    let mut strings = Fields::new(rest, offset);
+    strings.text("Text", rest.len());
+    records.push(strings.record("strings".into(), offset, rest.len()));
+    records
 }
 
 fn text_record(bytes: &[u8], start: u64) -> Vec<Record> {
