@@ -407,8 +407,7 @@ impl<S: Source> Package<S> {
             }
             let piece = match &self.view {
                 View::Tree(parsed) => parsed.piece(id, at, end, self.manifest()),
-                View::Pages(metadata) if self.is_shown_manifest(id) => {
-                    let _ = metadata;
+                View::Pages(_) if self.is_shown_manifest(id) => {
                     part(self.manifest(), at, end).map(Piece::Bytes)
                 }
                 View::Pages(metadata) => self.pages(metadata).piece(id, at, end),

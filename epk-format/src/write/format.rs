@@ -14,16 +14,12 @@ pub enum Format {
     V2,
 }
 
-/// Most bytes of a path in format 2.0.
-const PATH_BYTES_2: usize = 4095;
 /// Most bytes of the target of a symbolic link.
 pub(super) const LINK_BYTES: usize = 4095;
 /// Most bytes of the name of an extended attribute.
 pub(super) const XATTR_NAME_BYTES: usize = 255;
 /// Most bytes of the value of an extended attribute.
 pub(super) const XATTR_VALUE_BYTES: usize = 1 << 16;
-/// Most extended attributes of a file or folder.
-pub(super) const XATTRS: usize = 1024;
 
 impl Format {
     /// The chunk sizes that may be asked for, in bytes. Format 2.0 allows the powers of two among
@@ -32,7 +28,7 @@ impl Format {
     pub fn chunk_sizes(self) -> RangeInclusive<u32> {
         match self {
             Self::V1 => 1..=limits::BLOCK_BYTES,
-            Self::V2 => 4 << 10..=1 << 20,
+            Self::V2 => limits::MIN_CHUNK_BYTES..=limits::MAX_CHUNK_BYTES,
         }
     }
 
@@ -47,7 +43,7 @@ impl Format {
     pub fn path_bytes(self) -> usize {
         match self {
             Self::V1 => limits::PATH_BYTES,
-            Self::V2 => PATH_BYTES_2,
+            Self::V2 => limits::PATH_BYTES_2,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::entry::{ContentId, Kind, PlanEntry};
 use super::error::shown;
-use super::format::{Format, LINK_BYTES, XATTR_NAME_BYTES, XATTR_VALUE_BYTES, XATTRS};
+use super::format::{Format, LINK_BYTES, XATTR_NAME_BYTES, XATTR_VALUE_BYTES};
 use super::plan_error::{AliasProblem, LinkProblem, PathProblem, PlanError, Unheld, XattrProblem};
 use crate::error::RejectCode;
 use crate::time::PackedTime;
@@ -277,7 +277,7 @@ fn check_xattrs(entry: &PlanEntry) -> Result<(), PlanError> {
             XattrProblem::ValueTooLong
         } else if previous == Some(name) {
             XattrProblem::Duplicate
-        } else if number >= XATTRS {
+        } else if number >= limits::XATTRS {
             XattrProblem::TooMany
         } else {
             previous = Some(name);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::format::{Format, LINK_BYTES, XATTR_NAME_BYTES, XATTR_VALUE_BYTES, XATTRS};
+use super::format::{Format, LINK_BYTES, XATTR_NAME_BYTES, XATTR_VALUE_BYTES};
 use crate::error::RejectCode;
 use crate::limits;
 
@@ -136,7 +136,7 @@ impl fmt::Display for XattrProblem {
             Self::NameTooLong => write!(f, "has a name of more than {XATTR_NAME_BYTES} bytes"),
             Self::ValueTooLong => write!(f, "has a value of more than {XATTR_VALUE_BYTES} bytes"),
             Self::Duplicate => f.write_str("is there twice"),
-            Self::TooMany => write!(f, "is one of more than {XATTRS}"),
+            Self::TooMany => write!(f, "is one of more than {}", limits::XATTRS),
         }
     }
 }
