@@ -532,6 +532,17 @@ impl<S: Source> Package<S> {
         Ok(())
     }
 
+    /// Reads all metadata, which opening a package of format 2.0 does not, and tells what is
+    /// wrong with them: rows that break a rule, and tables with something in them that no file
+    /// shows. Of a package of format 1.0 opening it has judged everything. Takes time and memory
+    /// in proportion to the number of nodes.
+    pub fn audit(&self) -> Vec<Error> {
+        match &self.view {
+            View::Tree(_) => Vec::new(),
+            View::Pages(metadata) => crate::metadata::audit(self.pages(metadata)),
+        }
+    }
+
     fn pages<'p>(&'p self, metadata: &'p Metadata) -> crate::metadata::View<'p, S> {
         crate::metadata::View { source: &self.source, metadata }
     }

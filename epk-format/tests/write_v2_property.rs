@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 
 use epk_format::time::Timestamp;
 use epk_format::write::{Compression, Format, Job, Kind, Options, Plan, PlanEntry, Xattr};
+use epk_format::{OpenOptions, Package};
 use proptest::prelude::*;
 use support::v2::{Image, What};
 use support::{Files, MANIFEST, noise};
@@ -138,6 +139,8 @@ proptest! {
         };
         let bytes = image(threads);
         prop_assert!(bytes == image(1));
+        let package = Package::open(bytes.as_slice(), &OpenOptions::default()).expect("opens");
+        prop_assert!(package.audit().is_empty(), "{:?}", package.audit());
         let image = Image::new(&bytes);
         let shown = image.shown();
         let implicit = plan.implicit_folders().len();

@@ -1,66 +1,12 @@
-//! Reading a whole package: its metadata, and with `--deep` every block against its ChunkHash and
-//! every file against its FileHash.
+//! Reading a whole package: every block against its ChunkHash and every file against its FileHash.
 
 use std::collections::HashMap;
 use std::fs::File;
 
 use epk_format::digest::{Hasher, Sha256};
 use epk_format::package::{BlockIndex, Kind, NodeId, Piece, Scratch};
-use epk_format::{Error, Format, Location, Package, Reject, RejectCode};
+use epk_format::{Error, Location, Package, Reject, RejectCode};
 use rayon::prelude::*;
-
-/// Reads all metadata of a package of format 2.0, which opening it does not: each folder, each
-/// node, each row of the block table, which must tile the data. Of a package of format 1.0
-/// opening it has judged everything.
-pub(crate) fn structure(package: &Package<File>) -> Vec<Error> {
-    let mut findings = Vec::new();
-    if package.format() == Format::V1 {
-        return findings;
-    }
-    let mut folders = vec![NodeId::ROOT];
-    while let Some(folder) = folders.pop() {
-        let listed = package.children(folder);
-        for (_, id, kind) in listed.unwrap_or_else(|error| {
-            findings.push(error);
-            Vec::new()
-        }) {
-            if kind == Kind::Folder {
-                folders.push(id);
-            }
-            findings.extend(node(package, id).err());
-        }
-    }
-    let mut end = None;
-    for index in (0..package.block_count()).map(BlockIndex) {
-        match package.block(index) {
-            Ok(block) => {
-                if end.is_some_and(|end| end != block.offset) {
-                    let detail = format!("begins at {:#x}, not where the last ends", block.offset);
-                    let at = Location::Block(index.0);
-                    findings.push(Reject::new(RejectCode::BlockFormat, at, detail).into());
-                }
-                end = Some(block.offset + u64::from(block.stored_size));
-            }
-            Err(error) => findings.push(error),
-        }
-    }
-    if end.is_some_and(|end| end != package.image_size()) {
-        let detail = "the last block does not end with the image";
-        findings.push(Reject::new(RejectCode::SectionGap, Location::Image, detail).into());
-    }
-    // One damaged page is met for each row on it.
-    findings.dedup_by_key(|finding| finding.to_string());
-    findings
-}
-
-/// What a node's rows say, but for the bytes of its blocks.
-fn node(package: &Package<File>, id: NodeId) -> Result<(), Error> {
-    package.node(id)?;
-    package.xattrs(id)?;
-    package.link_target(id)?;
-    package.file_hash(id)?;
-    package.pieces(id, 0..u64::MAX)?.try_for_each(|piece| piece.map(drop))
-}
 
 /// What was read.
 #[derive(Debug, Default, Clone, Copy)]

@@ -22,6 +22,8 @@ fuzz_target!(|image: Vec<u8>| {
     let Ok(package) = Package::open(image, &options) else { return };
     let _ = package.parse_manifest();
     let walked = walk(&package);
+    let audited = package.audit();
+    assert!(walked.is_ok() || !audited.is_empty(), "an audit sees what a reader meets");
     if package.format() == Format::V1 {
         walked.expect("what opens is whole");
     }

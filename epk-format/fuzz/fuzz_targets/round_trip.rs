@@ -75,6 +75,7 @@ fuzz_target!(|input: Input| {
     assert_eq!(image, write(NonZeroUsize::MIN.saturating_add(2)));
 
     let package = Package::open(image, &OpenOptions::default()).expect("what we write opens");
+    assert!(package.audit().is_empty(), "{:?}", package.audit());
     for (path, kind) in &input.entries {
         let Kind::File(bytes) = kind else { continue };
         let Ok(Resolved::Found(id)) = package.resolve(path, false) else {

@@ -1,6 +1,7 @@
 //! The metadata of format 2.0: rows read on demand from verified pages, each judged when it is
 //! read (`spec/epk-2.0.md` §4). Nothing is parsed beforehand, and nothing but pages is kept.
 
+mod audit;
 mod open;
 pub(crate) mod pages;
 mod rows;
@@ -8,6 +9,7 @@ mod rows;
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
+pub(crate) use self::audit::audit;
 pub(crate) use self::open::open;
 use self::pages::Pages;
 use self::rows::{Row, Tables};
@@ -136,7 +138,19 @@ impl<'p, S: Source> View<'p, S> {
                 limits::LINK_BYTES
             )));
         }
-        if id == NodeId::ROOT && (kind != KIND_FOLDER || row.offset != 0) {
+        let unused = match kind {
+            KIND_FILE if row.size == 0 => row.first != 0 || row.offset != 0 || row.own != 0,
+            KIND_SYMLINK => row.offset != 0 || row.own != 0,
+            KIND_ALIAS => row.size != 0,
+            _ => false,
+        };
+        if unused {
+            return Err(bad("a field that its kind has no use for is not 0".into()));
+        }
+        if matches!(kind, KIND_SYMLINK | KIND_ALIAS) && row.kind_mode.get() & 0o777 != 0o777 {
+            return Err(bad("mode of a link other than 0777".into()));
+        }
+        if id == NodeId::ROOT && (kind != KIND_FOLDER || row.offset != 0 || row.own != 0) {
             return Err(bad("the root is not a folder that is its own parent".into()));
         }
         Ok(Checked { id: id.number(), kind, row })
@@ -347,6 +361,16 @@ impl<'p, S: Source> View<'p, S> {
                 ));
             }
             let number = u64::from(node.row.own.get());
+            if number >= self.tables().entries {
+                return Err(reject(
+                    RejectCode::FolderLinkage,
+                    format!(
+                        "node {}: entry {number}, there are {}",
+                        node.id,
+                        self.tables().entries
+                    ),
+                ));
+            }
             let (row, name) = self.entry(number)?;
             if row.node.get() != node.id {
                 return Err(reject(
@@ -380,24 +404,26 @@ impl<'p, S: Source> View<'p, S> {
                 Ok(target)
             }
             KIND_ALIAS => {
-                let target = usize::try_from(node.row.first.get()).ok();
-                let Some(target) = target.and_then(NodeId::from_index) else {
-                    return Ok(Vec::new());
-                };
-                if u64::from(target.number()) >= self.tables().nodes
-                    || self.checked(target)?.kind != KIND_FOLDER
-                {
-                    return Err(reject(
-                        RejectCode::InvalidAlias,
-                        format!("node {}: alias of node {}, no folder", node.id, target.number()),
-                    ));
-                }
+                let target = self.alias_target(&node)?;
                 let (from, to) = (self.path(self.parent(id)?)?, self.path(target)?);
                 let from: Vec<&[u8]> = from.iter().map(Vec::as_slice).collect();
                 let to: Vec<&[u8]> = to.iter().map(Vec::as_slice).collect();
                 Ok(path::relative(&from, &to))
             }
             _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The folder that an alias leads to.
+    fn alias_target(self, alias: &Checked) -> Result<NodeId, Error> {
+        let number = alias.row.first.get();
+        let target = usize::try_from(number).ok().and_then(NodeId::from_index);
+        match target.filter(|_| u64::from(number) < self.tables().nodes) {
+            Some(target) if self.checked(target)?.kind == KIND_FOLDER => Ok(target),
+            _ => Err(reject(
+                RejectCode::InvalidAlias,
+                format!("node {}: alias of node {number}, no folder", alias.id),
+            )),
         }
     }
 
@@ -409,7 +435,14 @@ impl<'p, S: Source> View<'p, S> {
         if node.kind != KIND_FILE || node.row.size == 0 {
             return Ok(None);
         }
-        self.row::<rows::HashRow>(u64::from(node.row.own.get())).map(|row| Some(Sha256(row.0)))
+        let number = u64::from(node.row.own.get());
+        if number >= self.tables().hashes {
+            return Err(reject(
+                RejectCode::NodeFormat,
+                format!("node {}: file hash {number}, there are {}", node.id, self.tables().hashes),
+            ));
+        }
+        self.row::<rows::HashRow>(number).map(|row| Some(Sha256(row.0)))
     }
 
     /// The extended attributes of a node, in the order of the table.
@@ -422,10 +455,13 @@ impl<'p, S: Source> View<'p, S> {
             return Ok(attributes);
         };
         loop {
-            let row: XattrRow = self.row(u64::from(number))?;
             let bad = |what: String| {
                 reject(RejectCode::XattrFormat, format!("attribute {number}: {what}"))
             };
+            if u64::from(number) >= self.tables().xattrs {
+                return Err(bad(format!("there are {}", self.tables().xattrs)));
+            }
+            let row: XattrRow = self.row(u64::from(number))?;
             if attributes.len() >= limits::XATTRS {
                 return Err(bad(format!("a node has at most {}", limits::XATTRS)));
             }
@@ -444,6 +480,11 @@ impl<'p, S: Source> View<'p, S> {
             }
             if row.last.get() > 1 {
                 return Err(bad(format!("flag {}, 0 or 1 is allowed", row.last)));
+            }
+            if attributes.last().is_some_and(|(previous, _): &Xattr| *previous >= name) {
+                return Err(
+                    bad("the one before it has its name or one that sorts after it".into()),
+                );
             }
             let value = usize::try_from(value_length).unwrap_or(usize::MAX);
             attributes.push((name, self.string(row.value.get(), value)?));
@@ -476,15 +517,15 @@ impl<'p, S: Source> View<'p, S> {
             offset.saturating_add(size).saturating_sub(last.saturating_mul(chunk_size))
         };
         let length = needed.min(within.saturating_add(end.saturating_sub(at))) - within;
-        let row: rows::ChunkRow = self.row(chunk)?;
+        let block = self.chunk(chunk)?;
         let (start, length) = (u32::try_from(within), u32::try_from(length));
         let (Ok(start), Ok(length)) = (start, length) else {
             return Err(bad("chunk above 4 GiB".into()));
         };
-        if row.0.get() == ZERO_CHUNK {
+        if block == ZERO_CHUNK {
             return Ok(Piece::Zeros { length });
         }
-        let index = BlockIndex(row.0.get());
+        let index = BlockIndex(block);
         let plain = u64::from(self.block(index)?.plain_size);
         let whole = position / chunk_size < last || offset == 0 && size > chunk_size;
         if plain < needed || (whole && needed == chunk_size && plain != chunk_size) {
@@ -494,6 +535,25 @@ impl<'p, S: Source> View<'p, S> {
             )));
         }
         Ok(Piece::Block { index, start, length })
+    }
+
+    /// The block of a chunk, or [`ZERO_CHUNK`].
+    fn chunk(self, number: u64) -> Result<u32, Error> {
+        let tables = self.tables();
+        if number >= tables.chunks {
+            return Err(reject(
+                RejectCode::ContentRange,
+                format!("no chunk {number}, there are {}", tables.chunks),
+            ));
+        }
+        let block = self.row::<rows::ChunkRow>(number)?.0.get();
+        if block != ZERO_CHUNK && u64::from(block) >= tables.blocks {
+            return Err(reject(
+                RejectCode::ContentRange,
+                format!("chunk {number}: block {block}, there are {}", tables.blocks),
+            ));
+        }
+        Ok(block)
     }
 
     pub(crate) fn block(self, index: BlockIndex) -> Result<Block, Error> {

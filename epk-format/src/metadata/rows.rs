@@ -120,6 +120,12 @@ impl Tables {
         Ok(table.start.saturating_add(number.saturating_mul(size_of::<R>() as u64)))
     }
 
+    /// Bytes of the string area.
+    pub(crate) fn string_bytes(&self) -> u64 {
+        let [.., strings] = self.starts;
+        self.end.saturating_sub(strings)
+    }
+
     /// Where a string lies in the metadata.
     pub(crate) fn string(&self, place: u64, length: u64) -> Result<u64, Error> {
         let [.., strings] = self.starts;

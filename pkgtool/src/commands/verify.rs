@@ -132,7 +132,7 @@ fn describe(verdict: &mut Verdict, package: &Package<std::fs::File>, args: &Veri
         verdict.compatibility = Some(judged);
     }
     verdict.manifest = Some(manifest);
-    deep::structure(package).into_iter().for_each(|finding| verdict.find(finding));
+    package.audit().into_iter().for_each(|finding| verdict.find(finding));
     if args.deep {
         let (counts, findings) = deep::check(package);
         verdict.deep = Some(counts);
