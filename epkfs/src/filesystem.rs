@@ -24,6 +24,7 @@ use fuser::{
 
 use crate::attr::{self, Owner};
 use crate::control::{self, Reporter};
+use crate::profile::Recorder;
 use crate::read::Reader;
 use crate::stats::Counters;
 use crate::{inode, readdir};
@@ -60,15 +61,21 @@ pub(crate) struct EpkFilesystem<S> {
     owner: Owner,
     counters: Counters,
     reporter: Reporter,
+    recorder: Option<Recorder>,
     /// Whether the kernel can do without asking to open files, and folders.
     no_open: bool,
     no_opendir: bool,
 }
 
 impl<S: Source> EpkFilesystem<S> {
-    pub(crate) fn new(reader: Reader<S>, owner: Owner, reporter: Reporter) -> Self {
+    pub(crate) fn new(
+        reader: Reader<S>,
+        owner: Owner,
+        reporter: Reporter,
+        recorder: Option<Recorder>,
+    ) -> Self {
         let counters = Counters::default();
-        Self { reader, owner, counters, reporter, no_open: false, no_opendir: false }
+        Self { reader, owner, counters, reporter, recorder, no_open: false, no_opendir: false }
     }
 
     fn package(&self) -> &Package<S> {
@@ -201,6 +208,9 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
         // The reply is consumed on one of two paths, which a closure can't express.
         let mut reply = Some(reply);
         let result = inode::node(ino).ok_or(Errno::ENOENT).and_then(|id| {
+            if let Some(recorder) = &self.recorder {
+                recorder.read(id);
+            }
             self.reader.read(id, offset, size, &self.counters, |bytes| {
                 if let Some(reply) = reply.take() {
                     reply.data(bytes);

@@ -46,6 +46,7 @@ mod errno;
 mod filesystem;
 mod fusermount;
 mod inode;
+mod profile;
 mod read;
 mod readdir;
 mod signals;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use epk_format::Package;
@@ -16,6 +17,7 @@ use crate::cache::BlockCache;
 use crate::control::Reporter;
 use crate::errno::DamageLog;
 use crate::filesystem::EpkFilesystem;
+use crate::profile::Recorder;
 use crate::read::Reader;
 use crate::sys;
 
@@ -42,6 +44,9 @@ pub struct Config {
     pub cache_bytes: usize,
     /// Event loops, at least one.
     pub threads: usize,
+    /// Where the path of each file is noted, a line each, when it is first read. With it the
+    /// names of all files are read beforehand.
+    pub profile: Option<Arc<File>>,
 }
 
 impl Config {
@@ -55,6 +60,7 @@ impl Config {
             gid: getgid().as_raw(),
             cache_bytes: DEFAULT_CACHE_BYTES,
             threads: default_threads(),
+            profile: None,
         }
     }
 }
@@ -79,13 +85,19 @@ pub fn serve<S: Source + 'static>(
 ) -> io::Result<()> {
     let threads = config.threads.max(1);
     let reporter = Reporter::new(&package.package_hash(), &config.image, threads, config.started);
+    let recorder = match &config.profile {
+        Some(output) => {
+            Some(Recorder::new(&package, Arc::clone(output)).map_err(io::Error::other)?)
+        }
+        None => None,
+    };
     let reader = Reader::new(
         package,
         BlockCache::new(config.cache_bytes),
         DamageLog::new(config.image.clone()),
     );
     let owner = Owner { uid: config.uid, gid: config.gid };
-    let filesystem = EpkFilesystem::new(reader, owner, reporter);
+    let filesystem = EpkFilesystem::new(reader, owner, reporter, recorder);
 
     let mut loops = fuser::Config::default();
     loops.n_threads = Some(threads);

@@ -1,6 +1,7 @@
 //! `pkgtool run`
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -29,6 +30,13 @@ pub(crate) struct RunArgs {
     /// The API version to judge by, instead of this host's
     #[arg(long, value_name = "X.Y", value_parser = input::parse_api)]
     kernel_api: Option<ApiVersion>,
+
+    /// Note in FILE which files the application reads, in the order of their first reads
+    ///
+    /// A path a line. `pkgtool pack --profile FILE` puts them first and together. What FILE held
+    /// is lost; with several runs at once each needs a file of its own.
+    #[arg(long, value_name = "FILE")]
+    record_profile: Option<PathBuf>,
 
     /// The package, a command of it, and arguments
     #[arg(
@@ -68,7 +76,15 @@ fn prepare(args: &RunArgs) -> Result<Launch, Failure> {
     let (target, arguments) = choose(&manifest, words);
     let image = absolute(file)?;
     let user_data = user_data::prepare(&user_data::data_home()?, &manifest.name)?;
-    Ok(Launch { package, image, target, arguments: arguments.to_vec(), user_data, inherited })
+    let profile = args.record_profile.as_deref().map(create_profile).transpose()?;
+    let arguments = arguments.to_vec();
+    Ok(Launch { package, image, target, arguments, user_data, profile, inherited })
+}
+
+fn create_profile(file: &Path) -> Result<File, Failure> {
+    File::create(file).map_err(|error| {
+        Failure::environment(format!("cannot write `{}`: {error}", file.display()))
+    })
 }
 
 /// The executable, and what is left for it of the words after the package.

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use epk_format::Package;
@@ -38,6 +39,8 @@ pub(crate) struct Launch {
     pub(crate) arguments: Vec<OsString>,
     /// The host's folder that becomes `/user-data`; exists.
     pub(crate) user_data: PathBuf,
+    /// Where the files that are read are noted.
+    pub(crate) profile: Option<File>,
     /// What the application inherits and its server doesn't.
     pub(crate) inherited: Inherited,
 }
@@ -51,7 +54,8 @@ impl Launch {
         }
         // The server's words about damage, as long as the application can show them.
         log::start(log::Destination::StandardError);
-        let config = Config::new(&self.image, SystemTime::now());
+        let mut config = Config::new(&self.image, SystemTime::now());
+        config.profile = self.profile.map(Arc::new);
         let server = handover::start(self.package, &config, &self.inherited)
             .map_err(|error| Failure::launch(format!("cannot start the server: {error}")))?;
         root::enter(&self.user_data)?;

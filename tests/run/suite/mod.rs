@@ -3,6 +3,7 @@
 mod failures;
 mod launch;
 mod lifetime;
+mod profile;
 mod program;
 mod streams;
 mod view;
