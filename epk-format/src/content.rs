@@ -1,45 +1,108 @@
 //! A block's way from stored to plain bytes.
+//!
+//! Two decoders for one job. [`Inflater`] is for delivering bytes: libdeflate, which needs about
+//! half the time of any other (`scripts/bench/results`), or with that feature off zlib-rs. It is
+//! given what the plain bytes must come to, and can't say how many stored ones it took.
+//! [`stream_length`] can, for verification: it is always zlib-rs.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
 /// Inflates one zlib stream (RFC 1950) at a time, keeping its state between calls.
-#[derive(Debug)]
-pub struct Inflater(Decompress);
-
-impl Default for Inflater {
-    fn default() -> Self {
-        Self(Decompress::new(true))
-    }
-}
+#[derive(Default)]
+pub struct Inflater(decoder::Decoder);
 
 impl Inflater {
-    /// Inflates `stored` into `plain`, which it must fill exactly; the Adler-32 is checked.
-    /// Gives the number of stored bytes that the stream took.
+    /// Inflates the stream that `stored` begins with into `plain`, which it must fill exactly;
+    /// the Adler-32 is checked.
     ///
     /// # Errors
     /// What is wrong with the stream, as a phrase. `plain` then holds nothing of use.
-    pub fn inflate(&mut self, stored: &[u8], plain: &mut [u8]) -> Result<usize, String> {
-        self.0.reset(true);
-        match self.0.decompress(stored, plain, FlushDecompress::Finish) {
-            Ok(Status::StreamEnd) => {}
-            Ok(Status::Ok | Status::BufError) => {
-                let full = self.0.total_out() >= plain.len() as u64;
-                return Err(if full {
-                    format!("zlib stream of more than the declared {} bytes", plain.len())
-                } else {
-                    format!("zlib stream that ends after {} bytes", self.0.total_out())
-                });
+    pub fn inflate(&mut self, stored: &[u8], plain: &mut [u8]) -> Result<(), String> {
+        match self.0.inflate(stored, plain)? {
+            length if length == plain.len() => Ok(()),
+            length => {
+                let declared = plain.len();
+                Err(format!("zlib stream of {length} bytes where {declared} are declared"))
             }
-            Err(error) => return Err(format!("no valid zlib stream: {error}")),
         }
-        if self.0.total_out() != plain.len() as u64 {
-            return Err(format!(
-                "zlib stream of {} bytes where {} are declared",
-                self.0.total_out(),
-                plain.len()
-            ));
+    }
+}
+
+impl std::fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inflater").finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "libdeflate")]
+mod decoder {
+    use libdeflater::{DecompressionError, Decompressor};
+
+    pub(super) struct Decoder(Decompressor);
+
+    impl Default for Decoder {
+        fn default() -> Self {
+            Self(Decompressor::new())
         }
-        usize::try_from(self.0.total_in()).map_err(|error| error.to_string())
+    }
+
+    impl Decoder {
+        pub(super) fn inflate(&mut self, stored: &[u8], plain: &mut [u8]) -> Result<usize, String> {
+            self.0.zlib_decompress(stored, plain).map_err(|error| match error {
+                DecompressionError::BadData => "no valid zlib stream".into(),
+                DecompressionError::InsufficientSpace => {
+                    format!("zlib stream of more than the declared {} bytes", plain.len())
+                }
+            })
+        }
+    }
+}
+
+#[cfg(not(feature = "libdeflate"))]
+mod decoder {
+    use flate2::Decompress;
+
+    pub(super) struct Decoder(Decompress);
+
+    impl Default for Decoder {
+        fn default() -> Self {
+            Self(Decompress::new(true))
+        }
+    }
+
+    impl Decoder {
+        pub(super) fn inflate(&mut self, stored: &[u8], plain: &mut [u8]) -> Result<usize, String> {
+            super::whole_stream(&mut self.0, stored, plain)?;
+            usize::try_from(self.0.total_out()).map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// Bytes of the stream that `stored` begins with, which must inflate to no more than `plain` has
+/// room for.
+///
+/// # Errors
+/// As [`Inflater::inflate`].
+pub fn stream_length(stored: &[u8], plain: &mut [u8]) -> Result<usize, String> {
+    let mut decoder = Decompress::new(true);
+    whole_stream(&mut decoder, stored, plain)?;
+    usize::try_from(decoder.total_in()).map_err(|error| error.to_string())
+}
+
+/// Inflates a whole stream.
+fn whole_stream(decoder: &mut Decompress, stored: &[u8], plain: &mut [u8]) -> Result<(), String> {
+    decoder.reset(true);
+    match decoder.decompress(stored, plain, FlushDecompress::Finish) {
+        Ok(Status::StreamEnd) => Ok(()),
+        Ok(Status::Ok | Status::BufError) => {
+            let full = decoder.total_out() >= plain.len() as u64;
+            Err(if full {
+                format!("zlib stream of more than the declared {} bytes", plain.len())
+            } else {
+                format!("zlib stream that ends after {} bytes", decoder.total_out())
+            })
+        }
+        Err(_) => Err("no valid zlib stream".into()),
     }
 }
 
@@ -55,10 +118,12 @@ mod tests {
         let mut inflater = Inflater::default();
         let mut plain = [0; 5];
         for _ in 0..2 {
-            assert_eq!(inflater.inflate(HELLO, &mut plain), Ok(HELLO.len()));
+            assert_eq!(inflater.inflate(HELLO, &mut plain), Ok(()));
             assert_eq!(&plain, b"hello");
         }
-        assert_eq!(inflater.inflate(&[HELLO, b"tail"].concat(), &mut plain), Ok(HELLO.len()));
+        let longer = [HELLO, b"tail"].concat();
+        assert_eq!(inflater.inflate(&longer, &mut plain), Ok(()));
+        assert_eq!(stream_length(&longer, &mut plain), Ok(HELLO.len()));
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(crate) fn check(package: &Package<File>) -> (Counts, Vec<Error>) {
         .into_par_iter()
         .filter_map(|(index, _)| {
             let mut plain = Vec::new();
-            package.read_block(BlockIndex(index), &mut Scratch::default(), &mut plain).err()
+            package.verify_block(BlockIndex(index), &mut Scratch::default(), &mut plain).err()
         })
         .collect();
     findings.extend(of_files.into_iter().flatten());
@@ -79,7 +79,7 @@ fn check_content(package: &Package<File>, pieces: &[Piece<'_>], ids: &[NodeId]) 
                 Piece::Zeros { length } => Ok(vec![0; length_of(*length)]),
                 Piece::Block { index, start, length } => {
                     let mut plain = Vec::new();
-                    package.read_block(*index, scratch, &mut plain)?;
+                    package.verify_block(*index, scratch, &mut plain)?;
                     let start = length_of(*start);
                     plain.truncate(start + length_of(*length));
                     plain.drain(..start);
