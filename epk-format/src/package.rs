@@ -233,6 +233,11 @@ impl<S: Source> Package<S> {
         Sha256(self.common.header.package_hash)
     }
 
+    /// Says that the first `length` bytes of the image will be read soon: [`Source::will_need`].
+    pub fn will_need(&self, length: u64) {
+        self.source.will_need(length.min(self.image_size()));
+    }
+
     /// Bytes of the image.
     pub fn image_size(&self) -> u64 {
         self.common.size
@@ -440,16 +445,36 @@ impl<S: Source> Package<S> {
     /// [`Block::plain_size`].
     ///
     /// # Errors
-    /// [`Error::Io`] when the image can't be read; [`Error::Rejected`] with
-    /// [`RejectCode::BlockDamaged`] or [`RejectCode::ChunkHashMismatch`] when the bytes aren't
-    /// those that were packed. `plain` then holds nothing of use.
+    /// As [`Self::read_block_into`].
     pub fn read_block(
         &self,
         index: BlockIndex,
         scratch: &mut Scratch,
         plain: &mut Vec<u8>,
     ) -> Result<(), Error> {
+        plain.resize(usize_of(self.block(index)?.plain_size), 0);
+        self.read_block_into(index, scratch, plain)
+    }
+
+    /// Reads a block, verifies it, and fills `plain` with its plain bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the image can't be read; [`Error::Rejected`] with
+    /// [`RejectCode::BlockDamaged`] or [`RejectCode::ChunkHashMismatch`] when the bytes aren't
+    /// those that were packed, with [`RejectCode::InvalidArgument`] when `plain` isn't
+    /// [`Block::plain_size`] bytes long. `plain` then holds nothing of use.
+    pub fn read_block_into(
+        &self,
+        index: BlockIndex,
+        scratch: &mut Scratch,
+        plain: &mut [u8],
+    ) -> Result<(), Error> {
         let block = self.block(index)?;
+        let at = Location::Block(index.0);
+        if plain.len() != usize_of(block.plain_size) {
+            let detail = format!("room for {} bytes, it has {}", plain.len(), block.plain_size);
+            return Err(Reject::new(RejectCode::InvalidArgument, at, detail).into());
+        }
         let check = |bytes: &[u8]| {
             let found = Sha256::of(bytes);
             if found == block.hash {
@@ -459,7 +484,6 @@ impl<S: Source> Package<S> {
                 format!("the block's SHA-256 is {found}, its ChunkHash says {}", block.hash);
             Err(Reject::new(RejectCode::ChunkHashMismatch, Location::Block(index.0), detail))
         };
-        plain.resize(usize_of(block.plain_size), 0);
         if !block.compressed {
             self.read_stored(&block, plain)?;
             return Ok(check(plain)?);

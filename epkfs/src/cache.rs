@@ -34,6 +34,14 @@ struct State {
     flights: HashMap<BlockIndex, Arc<Flight>>,
 }
 
+/// What comes of asking for a block.
+enum Begun {
+    Cached(Plain),
+    Waited(Result<Plain, Failure>),
+    /// It is the asker's to load, and to land.
+    Ours(Arc<Flight>),
+}
+
 /// A load under way.
 #[derive(Default)]
 struct Flight {
@@ -67,21 +75,65 @@ impl BlockCache {
     }
 
     /// A block's plain bytes: from the cache, from another thread that is loading it, or by
-    /// `load`, which appends them to an empty buffer.
-    ///
-    /// With `keep` false the block is left out of the cache, unless someone else wants it too:
-    /// who reads a block as a whole leaves it in the kernel's cache and won't come back.
+    /// `load`, which appends them to an empty buffer. The block is kept.
     pub(crate) fn get(
         &self,
         index: BlockIndex,
-        keep: bool,
         counters: &Counters,
         load: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
     ) -> Result<Plain, Failure> {
+        match self.begin(index, true, counters) {
+            Begun::Cached(block) => Ok(block),
+            Begun::Waited(result) => result,
+            Begun::Ours(flight) => {
+                let landing = Landing { cache: self, index, flight: &flight };
+                let mut plain = Vec::new();
+                let result = load(&mut plain).map(|()| Arc::new(plain));
+                landing.finish(result.clone());
+                result
+            }
+        }
+    }
+
+    /// Fills `plain` with a block as a whole: from the cache, from another thread that is loading
+    /// it, or by `load`. The block is left out of the cache, unless someone else wants it too:
+    /// who reads a block as a whole leaves it in the kernel's cache and won't come back.
+    pub(crate) fn copy(
+        &self,
+        index: BlockIndex,
+        plain: &mut [u8],
+        counters: &Counters,
+        load: impl FnOnce(&mut [u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let block = match self.begin(index, false, counters) {
+            Begun::Cached(block) => block,
+            Begun::Waited(result) => result?,
+            Begun::Ours(flight) => {
+                let landing = Landing { cache: self, index, flight: &flight };
+                let result = load(plain);
+                landing.finish_copy(result, plain);
+                return result;
+            }
+        };
+        if block.len() != plain.len() {
+            return Err(Failure);
+        }
+        plain.copy_from_slice(&block);
+        Ok(())
+    }
+
+    /// Whether a block is in the cache, or on its way.
+    pub(crate) fn has(&self, index: BlockIndex) -> bool {
+        let state = lock(&self.state);
+        state.blocks.contains(&index) || state.flights.contains_key(&index)
+    }
+
+    /// Looks for a block, or takes on loading it.
+    fn begin(&self, index: BlockIndex, keep: bool, counters: &Counters) -> Begun {
         let mut state = lock(&self.state);
         if let Some(block) = state.blocks.get(&index) {
             counters.cache_hits.one();
-            return Ok(Arc::clone(block));
+            return Begun::Cached(Arc::clone(block));
         }
         if let Some(flight) = state.flights.get(&index) {
             let flight = Arc::clone(flight);
@@ -89,18 +141,12 @@ impl BlockCache {
             lock(&flight.progress).keep = true;
             drop(state);
             counters.cache_waits.one();
-            return flight.wait();
+            return Begun::Waited(flight.wait());
         }
         let flight = Arc::new(Flight::default());
         lock(&flight.progress).keep = keep;
         state.flights.insert(index, Arc::clone(&flight));
-        drop(state);
-
-        let landing = Landing { cache: self, index, flight: &flight };
-        let mut plain = Vec::new();
-        let result = load(&mut plain).map(|()| Arc::new(plain));
-        landing.finish(result.clone());
-        result
+        Begun::Ours(flight)
     }
 
     /// Ends a flight: everyone who waits gets the result, later comers find the block or load
@@ -170,6 +216,21 @@ impl Landing<'_> {
         self.cache.land(self.index, self.flight, result);
         std::mem::forget(self);
     }
+
+    /// Ends a flight whose bytes are the loader's own: they are copied if someone wants them.
+    fn finish_copy(self, result: Result<(), Failure>, plain: &[u8]) {
+        {
+            let mut state = lock(&self.cache.state);
+            if !lock(&self.flight.progress).keep {
+                // Nobody waits, and from now on nobody can.
+                state.flights.remove(&self.index);
+                drop(state);
+                std::mem::forget(self);
+                return;
+            }
+        }
+        self.finish(result.map(|()| Arc::new(plain.to_vec())));
+    }
 }
 
 impl Drop for Landing<'_> {
@@ -205,7 +266,7 @@ mod tests {
             for _ in 0..READERS {
                 scope.spawn(|| {
                     start.wait();
-                    let block = cache.get(BlockIndex(3), true, &counters, |plain| {
+                    let block = cache.get(BlockIndex(3), &counters, |plain| {
                         loads.fetch_add(1, Ordering::Relaxed);
                         // The load ends when every other reader waits for it.
                         while counters.cache_waits.get() < READERS as u64 - 1 {
@@ -227,26 +288,63 @@ mod tests {
     fn keeps_the_latest_blocks_within_its_bytes() {
         let (cache, counters) = (BlockCache::new(250), Counters::default());
         for index in 0..3 {
-            cache.get(BlockIndex(index), true, &counters, fill(100)).expect("loads");
+            cache.get(BlockIndex(index), &counters, fill(100)).expect("loads");
         }
         assert_eq!(cache.bytes(), 200);
-        cache.get(BlockIndex(1), true, &counters, unexpected).expect("kept");
-        cache.get(BlockIndex(0), true, &counters, fill(100)).expect("loads again");
-        cache.get(BlockIndex(1), true, &counters, unexpected).expect("used last but one");
+        cache.get(BlockIndex(1), &counters, unexpected).expect("kept");
+        cache.get(BlockIndex(0), &counters, fill(100)).expect("loads again");
+        cache.get(BlockIndex(1), &counters, unexpected).expect("used last but one");
         assert_eq!(counters.cache_hits.get(), 2);
         // One that is larger than all is kept alone.
-        cache.get(BlockIndex(9), true, &counters, fill(1000)).expect("loads");
+        cache.get(BlockIndex(9), &counters, fill(1000)).expect("loads");
         assert_eq!(cache.bytes(), 1000);
-        cache.get(BlockIndex(9), true, &counters, unexpected).expect("kept");
-        cache.get(BlockIndex(1), true, &counters, fill(100)).expect("loads");
+        cache.get(BlockIndex(9), &counters, unexpected).expect("kept");
+        cache.get(BlockIndex(1), &counters, fill(100)).expect("loads");
         assert_eq!(cache.bytes(), 100);
     }
 
     #[test]
     fn whole_blocks_are_not_kept() {
         let (cache, counters) = (BlockCache::new(250), Counters::default());
-        cache.get(BlockIndex(0), false, &counters, fill(100)).expect("loads");
-        assert_eq!(cache.bytes(), 0);
+        let mut plain = [0; 100];
+        let load = |plain: &mut [u8]| {
+            plain.fill(7);
+            Ok(())
+        };
+        cache.copy(BlockIndex(0), &mut plain, &counters, load).expect("loads");
+        assert_eq!((cache.bytes(), plain), (0, [7; 100]));
+        assert!(lock(&cache.state).flights.is_empty());
+        // But what is kept is used.
+        cache.get(BlockIndex(0), &counters, fill(100)).expect("loads");
+        plain.fill(0);
+        cache
+            .copy(BlockIndex(0), &mut plain, &counters, |_| panic!("in the cache"))
+            .expect("it is");
+        assert_eq!((counters.cache_hits.get(), plain), (1, [7; 100]));
+    }
+
+    #[test]
+    fn who_waits_for_a_whole_block_gets_a_copy() {
+        let (cache, counters) = (BlockCache::new(250), Counters::default());
+        std::thread::scope(|scope| {
+            let loader = scope.spawn(|| {
+                let mut plain = [0; 10];
+                cache.copy(BlockIndex(0), &mut plain, &counters, |plain| {
+                    while counters.cache_waits.get() == 0 {
+                        std::thread::yield_now();
+                    }
+                    plain.fill(3);
+                    Ok(())
+                })
+            });
+            while lock(&cache.state).flights.is_empty() {
+                std::thread::yield_now();
+            }
+            let block = cache.get(BlockIndex(0), &counters, unexpected).expect("waits");
+            assert_eq!(*block, [3; 10]);
+            assert_eq!(loader.join().expect("no panic"), Ok(()));
+        });
+        assert_eq!(cache.bytes(), 10);
     }
 
     #[test]
@@ -254,7 +352,7 @@ mod tests {
         let (cache, counters) = (BlockCache::new(250), Counters::default());
         std::thread::scope(|scope| {
             let loader = scope.spawn(|| {
-                cache.get(BlockIndex(0), true, &counters, |_| {
+                cache.get(BlockIndex(0), &counters, |_| {
                     while counters.cache_waits.get() == 0 {
                         std::thread::yield_now();
                     }
@@ -264,10 +362,10 @@ mod tests {
             while lock(&cache.state).flights.is_empty() {
                 std::thread::yield_now();
             }
-            assert_eq!(cache.get(BlockIndex(0), true, &counters, unexpected), Err(Failure));
+            assert_eq!(cache.get(BlockIndex(0), &counters, unexpected), Err(Failure));
             assert_eq!(loader.join().expect("no panic"), Err(Failure));
         });
-        cache.get(BlockIndex(0), true, &counters, fill(10)).expect("tries again");
+        cache.get(BlockIndex(0), &counters, fill(10)).expect("tries again");
         assert_eq!(cache.bytes(), 10);
     }
 
@@ -275,9 +373,9 @@ mod tests {
     fn a_panic_while_loading_leaves_nobody_waiting() {
         let (cache, counters) = (BlockCache::new(250), Counters::default());
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            cache.get(BlockIndex(0), true, &counters, |_| panic!("in the loader"))
+            cache.get(BlockIndex(0), &counters, |_| panic!("in the loader"))
         }));
         assert!(caught.is_err());
-        cache.get(BlockIndex(0), true, &counters, fill(10)).expect("tries again");
+        cache.get(BlockIndex(0), &counters, fill(10)).expect("tries again");
     }
 }

@@ -40,6 +40,7 @@ pub mod stats;
 pub mod table;
 pub mod unmount;
 
+mod ahead;
 mod attr;
 mod cache;
 mod errno;

@@ -7,6 +7,7 @@ use epk_format::source::Source;
 use epk_format::{Error, Package};
 use fuser::Errno;
 
+use crate::ahead::Ahead;
 use crate::cache::{BlockCache, Failure, Plain};
 use crate::errno::DamageLog;
 use crate::stats::Counters;
@@ -22,6 +23,7 @@ thread_local! {
 #[derive(Default)]
 struct Worker {
     scratch: Scratch,
+    /// As long as the longest answer so far.
     reply: Vec<u8>,
 }
 
@@ -29,12 +31,18 @@ struct Worker {
 pub(crate) struct Reader<S> {
     package: Package<S>,
     cache: BlockCache,
+    ahead: Ahead,
     damage: DamageLog,
 }
 
 impl<S: Source> Reader<S> {
-    pub(crate) fn new(package: Package<S>, cache: BlockCache, damage: DamageLog) -> Self {
-        Self { package, cache, damage }
+    pub(crate) fn new(
+        package: Package<S>,
+        cache: BlockCache,
+        threads: usize,
+        damage: DamageLog,
+    ) -> Self {
+        Self { package, cache, ahead: Ahead::new(threads), damage }
     }
 
     pub(crate) fn package(&self) -> &Package<S> {
@@ -60,70 +68,141 @@ impl<S: Source> Reader<S> {
         counters: &Counters,
         deliver: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, Errno> {
-        WORKER.with_borrow_mut(|Worker { scratch, reply }| {
-            let file_size =
-                self.package.node(id).map_err(|error| self.damage.metadata(&error))?.size;
-            let end = offset.saturating_add(u64::from(size)).min(file_size);
-            let expected =
-                usize::try_from(end.saturating_sub(offset)).map_err(|_| Errno::EINVAL)?;
-            let pieces = self
-                .package
-                .pieces(id, offset..end)
-                .map_err(|error| self.damage.metadata(&error))?;
-            reply.clear();
-            for piece in pieces {
-                let block;
-                let bytes = match piece.map_err(|error| self.damage.metadata(&error))? {
-                    Piece::Bytes(bytes) => bytes,
-                    Piece::Zeros { length } => {
-                        let length = usize::try_from(length).map_err(|_| Errno::EIO)?;
-                        reply.resize(reply.len().saturating_add(length), 0);
-                        continue;
-                    }
-                    Piece::Block { index, start, length } => {
-                        block = self
-                            .block(index, (start, length), scratch, counters)
-                            .map_err(|Failure| Errno::EIO)?;
-                        part(&block, start, length).ok_or(Errno::EIO)?
-                    }
-                };
-                if bytes.len() == expected {
-                    counters.bytes_read.add(bytes.len() as u64);
-                    return Ok(deliver(bytes));
-                }
-                reply.extend_from_slice(bytes);
+        let _serving = self.ahead.serve();
+        WORKER.with_borrow_mut(|worker| {
+            let (delivered, last) = self.answer(id, offset, size, worker, counters, deliver)?;
+            if let Some(last) = last {
+                self.load_ahead(last, &mut worker.scratch, counters);
             }
-            if reply.len() != expected {
-                return Err(Errno::EIO);
-            }
-            counters.bytes_read.add(reply.len() as u64);
-            Ok(deliver(reply))
+            Ok(delivered)
         })
     }
 
+    /// What `deliver` made of the bytes, and the last block that some of them are from.
+    fn answer<T>(
+        &self,
+        id: NodeId,
+        offset: u64,
+        size: u32,
+        Worker { scratch, reply }: &mut Worker,
+        counters: &Counters,
+        deliver: impl FnOnce(&[u8]) -> T,
+    ) -> Result<(T, Option<BlockIndex>), Errno> {
+        let metadata = |error: Error| self.damage.metadata(&error);
+        let file_size = self.package.node(id).map_err(metadata)?.size;
+        let end = offset.saturating_add(u64::from(size)).min(file_size);
+        let expected = usize::try_from(end.saturating_sub(offset)).map_err(|_| Errno::EINVAL)?;
+        let deliver = |bytes: &[u8]| {
+            counters.bytes_read.add(bytes.len() as u64);
+            deliver(bytes)
+        };
+        if reply.len() < expected {
+            reply.resize(expected, 0);
+        }
+        let mut rest = reply.get_mut(..expected).ok_or(Errno::EIO)?;
+        let mut last = None;
+        for piece in self.package.pieces(id, offset..end).map_err(metadata)? {
+            let piece = piece.map_err(metadata)?;
+            let length = usize::try_from(piece.length()).map_err(|_| Errno::EIO)?;
+            let (room, tail) = rest.split_at_mut_checked(length).ok_or(Errno::EIO)?;
+            rest = tail;
+            match piece {
+                // What is in memory as a whole is not copied.
+                Piece::Bytes(bytes) if length == expected => return Ok((deliver(bytes), last)),
+                Piece::Bytes(bytes) => room.copy_from_slice(bytes),
+                Piece::Zeros { .. } => room.fill(0),
+                Piece::Block { index, start, .. } => {
+                    last = Some(index);
+                    let plain_size = self.plain_size(index, counters).ok_or(Errno::EIO)?;
+                    if start == 0 && length == plain_size {
+                        self.cache
+                            .copy(index, room, counters, |plain| {
+                                self.load(index, scratch, counters, plain)
+                            })
+                            .map_err(|Failure| Errno::EIO)?;
+                        continue;
+                    }
+                    let block =
+                        self.block(index, scratch, counters).map_err(|Failure| Errno::EIO)?;
+                    let bytes = part(&block, start, length).ok_or(Errno::EIO)?;
+                    if length == expected {
+                        return Ok((deliver(bytes), last));
+                    }
+                    room.copy_from_slice(bytes);
+                }
+            }
+        }
+        if !rest.is_empty() {
+            return Err(Errno::EIO);
+        }
+        let bytes = reply.get(..expected).ok_or(Errno::EIO)?;
+        Ok((deliver(bytes), last))
+    }
+
+    /// Loads the blocks that will be asked for next, if that is likely and harmless.
+    fn load_ahead(&self, last: BlockIndex, scratch: &mut Scratch, counters: &Counters) {
+        for index in self.ahead.after(last).into_iter().flatten() {
+            if self.cache.has(index) {
+                continue;
+            }
+            let size = self.package.block(index).map(|block| usize_of(block.plain_size));
+            // Neither the end of the package, nor blocks that would fill the cache.
+            if !size.is_ok_and(|size| size <= usize_of(LARGE_BLOCK).min(self.cache.capacity() / 4))
+            {
+                return;
+            }
+            counters.blocks_ahead.one();
+            // Who asks for a damaged block is told then.
+            let _loaded = self.block(index, scratch, counters);
+        }
+    }
+
+    /// A block that is kept in the cache.
     fn block(
         &self,
         index: BlockIndex,
-        (start, length): (u32, u32),
         scratch: &mut Scratch,
         counters: &Counters,
     ) -> Result<Plain, Failure> {
-        let report = |error: Error| self.damage.block(index, &error, &counters.damaged_blocks);
-        let size = self.package.block(index).map_err(report)?.plain_size;
-        let whole = start == 0 && length == size;
-        self.cache.get(index, !whole, counters, |plain| {
-            counters.blocks_loaded.one();
-            counters.bytes_loaded.add(u64::from(size));
-            let result = self.package.read_block(index, scratch, plain).map_err(report);
-            if size > LARGE_BLOCK {
-                *scratch = Scratch::default();
-            }
-            result
+        self.cache.get(index, counters, |plain| {
+            plain.resize(self.plain_size(index, counters).ok_or(Failure)?, 0);
+            self.load(index, scratch, counters, plain)
         })
+    }
+
+    fn plain_size(&self, index: BlockIndex, counters: &Counters) -> Option<usize> {
+        match self.package.block(index) {
+            Ok(block) => Some(usize_of(block.plain_size)),
+            Err(error) => {
+                let Failure = self.damage.block(index, &error, &counters.damaged_blocks);
+                None
+            }
+        }
+    }
+
+    /// Reads a block from the image.
+    fn load(
+        &self,
+        index: BlockIndex,
+        scratch: &mut Scratch,
+        counters: &Counters,
+        plain: &mut [u8],
+    ) -> Result<(), Failure> {
+        counters.blocks_loaded.one();
+        counters.bytes_loaded.add(plain.len() as u64);
+        let result = self.package.read_block_into(index, scratch, plain);
+        if plain.len() > usize_of(LARGE_BLOCK) {
+            *scratch = Scratch::default();
+        }
+        result.map_err(|error| self.damage.block(index, &error, &counters.damaged_blocks))
     }
 }
 
-fn part(block: &[u8], start: u32, length: u32) -> Option<&[u8]> {
+fn usize_of(size: u32) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+fn part(block: &[u8], start: u32, length: usize) -> Option<&[u8]> {
     let start = usize::try_from(start).ok()?;
-    block.get(start..start.checked_add(usize::try_from(length).ok()?)?)
+    block.get(start..start.checked_add(length)?)
 }
