@@ -1,4 +1,4 @@
-//! `pkgtool pack --format 2`: what the package has of the folder. How its bytes lie is tested in
+//! `pkgtool pack` in format 2.0: what the package has of the folder. How its bytes lie is tested in
 //! epk-format; here names and targets are looked for in the metadata, which is not compressed.
 
 mod support;
@@ -16,7 +16,7 @@ use support::Place;
 
 /// Packs with more arguments, and gives the summary.
 fn packed(place: &Place, more: &[&str]) -> serde_json::Value {
-    place.pack(&[&["--format", "2", "--json"], more].concat()).ok().json()
+    place.pack(&[&["--json"], more].concat()).ok().json()
 }
 
 /// Rows of nodes: kind and mode, links, seconds, nanoseconds, whether there are attributes.
@@ -81,7 +81,7 @@ fn links_attributes_modes_and_times_are_kept() {
     assert!(self::nodes(&place.image()).iter().all(|node| (node.2, node.3) == (0, 0)));
     let mut command = place.command();
     command.env("SOURCE_DATE_EPOCH", "1500000000");
-    command.args(["pack", "app", "-o", "app.epk", "--format", "2"]);
+    command.args(["pack", "app", "-o", "app.epk"]);
     assert!(command.status().expect("ran").success());
     assert!(self::nodes(&place.image()).iter().all(|node| node.2 <= 1_500_000_000 && node.3 == 0));
 }
@@ -99,7 +99,8 @@ fn what_the_format_cannot_hold_is_refused_by_name() {
         "`bin/su`: permission bits 4000 (set-user-id)",
         "`share`: permission bits 1000 (sticky)",
     ];
-    place.pack(&["--format", "2"]).fails(1, &said);
+    let ran = place.pack(&[]).fails(1, &said);
+    assert!(!ran.stderr.contains("--format"), "{}", ran.stderr);
     let allowed = ["--special", "skip", "--mode-bits", "drop"];
     let lost = packed(&place, &allowed)["lost"].clone();
     assert_eq!((&lost["special_skipped"], &lost["mode_bits_dropped"]), (&1.into(), &2.into()));
@@ -109,7 +110,7 @@ fn what_the_format_cannot_hold_is_refused_by_name() {
         (&0.into(), &1.into())
     );
     let said = ["`link`: symbolic link to `bin/app`"];
-    let refuse = [&["--format", "2", "--symlinks", "error"], &allowed[..]].concat();
+    let refuse = [&["--symlinks", "error"], &allowed[..]].concat();
     place.pack(&refuse).fails(1, &said);
     assert_eq!(place.names(), ["app", "app.epk"]);
 }
@@ -128,7 +129,7 @@ fn the_surroundings_change_nothing() {
         .current_dir(place.path(""))
         .status();
     assert!(copied.expect("ran").success());
-    place.run(&["pack", "copy", "-o", "app.epk", "--format", "2"]).ok();
+    place.run(&["pack", "copy", "-o", "app.epk"]).ok();
     assert!(place.image() == expected, "a copy");
 }
 
@@ -141,8 +142,9 @@ fn a_profile_changes_the_order_of_the_data() {
     fs::write(place.path("profile"), "\n/lib/text\nbin/app\nno/such/file\n").expect("written");
     packed(&place, &["--compression", "none", "--profile", "profile"]);
     assert!(first(&place.image()) < before);
-    place.pack(&["--profile", "profile"]).fails(2, &["`--format 2`"]);
-    place.pack(&["--format", "2", "--profile", "none"]).fails(3, &["cannot read `none`"]);
+    let one = ["--format", "1", "--profile", "profile"];
+    place.pack(&one).fails(2, &["`--profile` is not for format 1.0", "leave out `--format 1`"]);
+    place.pack(&["--profile", "none"]).fails(3, &["cannot read `none`"]);
 }
 
 #[test]
@@ -153,7 +155,7 @@ fn chunk_sizes_are_powers_of_two() {
     }
     for size in ["1", "2K", "5000", "2M", "64M"] {
         let said = ["format 2.0 allows the powers of two from 4096 to 1048576 bytes"];
-        place.pack(&["--format", "2", "--chunk-size", size]).fails(2, &said);
+        place.pack(&["--chunk-size", size]).fails(2, &said);
     }
 }
 
@@ -174,6 +176,7 @@ fn kept(root: &Path) -> BTreeMap<PathBuf, Kept> {
     let mut first: BTreeMap<u64, PathBuf> = BTreeMap::new();
     let mut found = BTreeMap::new();
     let mut paths = support::walk(root);
+    paths.push(root.to_owned());
     paths.sort();
     for path in paths {
         let name = path.strip_prefix(root).expect("below it").to_owned();
@@ -227,6 +230,9 @@ fn packed_mounted_and_extracted_trees_are_equal() {
         &(0..700_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>(),
         0o640,
     );
+    setxattr(place.path("app"), "user.c", b"root", XattrFlags::empty()).expect("xattrs");
+    fs::set_permissions(place.path("app"), fs::Permissions::from_mode(0o751)).expect("set");
+    place.set_time("app", 1_500_000_000);
     packed(&place, &["--chunk-size", "4K"]);
     let source = kept(&place.path("app"));
     let pkgtool = |arguments: &[&Path]| {

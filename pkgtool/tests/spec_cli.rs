@@ -246,6 +246,7 @@ fn exit_statuses_are_as_told() {
         ("pack app -o app.epk", 0),
         ("keygen key", 0),
         ("pack app -o signed.epk --sign key", 0),
+        ("pack app -o one.epk --format 1", 0),
         ("pack app -o nonsense", 1),
         ("pack app -o app/app.epk", 2),
         ("pack nothing -o x.epk", 3),

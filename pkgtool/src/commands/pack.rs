@@ -36,8 +36,9 @@ const MANIFEST: &str = "manifest.toml";
 ///
 /// The same folder gives the same bytes, on every machine and with any number of threads. What
 /// the format cannot hold is refused with every path concerned, unless an option below says what
-/// to do about it. Owners and groups are never kept. Format 1.0 has no symbolic and hard links,
-/// extended attributes, and permissions and times of folders; 2.0 keeps all of them below DIR.
+/// to do about it. Owners and groups are never kept. Format 2.0 keeps symbolic and hard links, user
+/// attributes, permissions and times, those of DIR itself included; 1.0, which EXOS reads, has no
+/// links and attributes, and no permissions and times of folders.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The folder
@@ -61,7 +62,7 @@ pub(crate) struct Args {
 
     /// Bytes of content in a block; K and M are units
     ///
-    /// In format 2.0 a power of two from 4K to 1M, in 1.0 any number up to 64M.
+    /// A power of two from 4K to 1M; in format 1.0 any number up to 64M.
     #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = chunk_size)]
     chunk_size: u32,
 
@@ -111,7 +112,7 @@ pub(crate) struct Args {
 
     /// Paths of files to store first, a line each, in the order in which they will be read
     ///
-    /// Only in format 2.0. Paths are from the package's root; those of nothing are ignored.
+    /// Not in format 1.0. Paths are from the package's root; those of nothing are ignored.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
 
@@ -155,10 +156,10 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Version {
     /// 1.0, which EXOS reads, too
-    #[default]
     #[value(name = "1", alias = "1.0")]
     V1,
     /// 2.0
+    #[default]
     #[value(name = "2", alias = "2.0")]
     V2,
 }
@@ -239,9 +240,8 @@ fn check_options(args: &Args, format: Format) -> Result<(), Failure> {
         return Err(Failure::because(Exit::Usage, &error));
     }
     if args.profile.is_some() && format == Format::V1 {
-        let message =
-            "`--profile` needs `--format 2`: in format 1.0 data lie in the order of paths";
-        return Err(Failure::new(Exit::Usage, message));
+        let message = "`--profile` is not for format 1.0, where data lie in the order of paths";
+        return Err(Failure::usage(message).hint("leave out `--format 1`"));
     }
     Ok(())
 }

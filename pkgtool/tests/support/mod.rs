@@ -76,6 +76,11 @@ impl Place {
         self.run(&[&["pack", "app", "-o", "app.epk"], more].concat())
     }
 
+    /// The same in format 1.0.
+    pub fn pack1(&self, more: &[&str]) -> Ran {
+        self.pack(&[&["--format", "1"], more].concat())
+    }
+
     pub fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = self.command();
         Ran::new(&command.args(arguments).output().expect("ran"))
