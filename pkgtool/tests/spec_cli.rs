@@ -14,6 +14,7 @@ fn pkgtool(folder: &Path, arguments: &str) -> Output {
         .args(arguments.split_whitespace())
         .current_dir(folder)
         .env("XDG_DATA_HOME", folder.join("data"))
+        .env("XDG_CACHE_HOME", "/dev/null")
         .env_remove("SOURCE_DATE_EPOCH")
         .output()
         .expect("started")
