@@ -389,6 +389,26 @@ impl<S: Source> Package<S> {
         }
     }
 
+    /// The path, from the root and without a slash before it, of the folder that a folder alias
+    /// leads to. `None` of anything else, symbolic links included.
+    ///
+    /// # Errors
+    /// As [`Self::node`].
+    pub fn alias_path(&self, id: NodeId) -> Result<Option<Vec<u8>>, Error> {
+        match &self.view {
+            View::Tree(parsed) => parsed.alias_path(id),
+            View::Pages(metadata) => self.pages(metadata).alias_path(id),
+        }
+    }
+
+    /// The node at the root that shows the manifest, if no entry of that name does.
+    pub fn shown_manifest(&self) -> Option<NodeId> {
+        match &self.view {
+            View::Tree(parsed) => parsed.shown_manifest(),
+            View::Pages(metadata) => self.pages(metadata).manifest_id(),
+        }
+    }
+
     /// Whether any node has extended attributes.
     pub fn has_xattrs(&self) -> bool {
         match &self.view {
@@ -440,7 +460,7 @@ impl<S: Source> Package<S> {
             }
             let piece = match &self.view {
                 View::Tree(parsed) => parsed.piece(id, at, end, self.manifest()),
-                View::Pages(_) if self.is_shown_manifest(id) => {
+                View::Pages(_) if self.shown_manifest() == Some(id) => {
                     part(self.manifest(), at, end).map(Piece::Bytes)
                 }
                 View::Pages(metadata) => self.pages(metadata).piece(id, at, end),
@@ -449,13 +469,6 @@ impl<S: Source> Package<S> {
             at = piece.as_ref().map_or(end, |piece| at.saturating_add(piece.length()));
             Some(piece)
         }))
-    }
-
-    fn is_shown_manifest(&self, id: NodeId) -> bool {
-        match &self.view {
-            View::Tree(_) => false,
-            View::Pages(metadata) => self.pages(metadata).manifest_id() == Some(id),
-        }
     }
 
     /// A row of the block table.
