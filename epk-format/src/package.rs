@@ -151,11 +151,32 @@ pub struct OpenOptions {
     pub signature: Policy,
     /// Whose signatures count under [`Policy::Required`].
     pub trust: TrustedKeys,
+    /// What an earlier opening found out. An image of format 1.0 that it fits is not hashed as a
+    /// whole again; one that it doesn't fit is opened as if it were not here.
+    pub stamp: Option<Stamp>,
+}
+
+/// What the hash over a whole image of format 1.0 vouched for: an opening with it hashes only
+/// what is held in memory. Blocks have their own hashes.
+///
+/// Whoever can forge a stamp can forge a package: it must come from a safe place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The PackageHash that was compared.
+    pub package_hash: Sha256,
+    /// The hash of header, table of contents, block table, manifest and inline content, and of
+    /// where they lie.
+    pub held_hash: Sha256,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { verify_hash: true, signature: Policy::Optional, trust: TrustedKeys::default() }
+        Self {
+            verify_hash: true,
+            signature: Policy::Optional,
+            trust: TrustedKeys::default(),
+            stamp: None,
+        }
     }
 }
 
@@ -165,6 +186,7 @@ pub(crate) struct Common {
     pub(crate) size: u64,
     pub(crate) manifest: Vec<u8>,
     pub(crate) signature: SignatureState,
+    pub(crate) stamp: Option<Stamp>,
 }
 
 /// How the tree is found: the one thing in which the formats differ.
@@ -213,6 +235,17 @@ impl<S: Source> Package<S> {
     pub fn open(source: S, options: &OpenOptions) -> Result<Self, Error> {
         let (common, view) = validate::open(&source, options)?;
         Ok(Self { source, common, view })
+    }
+
+    /// Where the image's bytes come from.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// What later openings of this image may be told, [`OpenOptions::stamp`]. Format 2.0 needs
+    /// none, and an image whose hash was not compared has none.
+    pub fn stamp(&self) -> Option<Stamp> {
+        self.common.stamp
     }
 
     /// The header.
@@ -361,6 +394,26 @@ impl<S: Source> Package<S> {
         }
     }
 
+    /// The path, from the root and without a slash before it, of the folder that a folder alias
+    /// leads to. `None` of anything else, symbolic links included.
+    ///
+    /// # Errors
+    /// As [`Self::node`].
+    pub fn alias_path(&self, id: NodeId) -> Result<Option<Vec<u8>>, Error> {
+        match &self.view {
+            View::Tree(parsed) => parsed.alias_path(id),
+            View::Pages(metadata) => self.pages(metadata).alias_path(id),
+        }
+    }
+
+    /// The node at the root that shows the manifest, if no entry of that name does.
+    pub fn shown_manifest(&self) -> Option<NodeId> {
+        match &self.view {
+            View::Tree(parsed) => parsed.shown_manifest(),
+            View::Pages(metadata) => self.pages(metadata).manifest_id(),
+        }
+    }
+
     /// Whether any node has extended attributes.
     pub fn has_xattrs(&self) -> bool {
         match &self.view {
@@ -412,7 +465,7 @@ impl<S: Source> Package<S> {
             }
             let piece = match &self.view {
                 View::Tree(parsed) => parsed.piece(id, at, end, self.manifest()),
-                View::Pages(_) if self.is_shown_manifest(id) => {
+                View::Pages(_) if self.shown_manifest() == Some(id) => {
                     part(self.manifest(), at, end).map(Piece::Bytes)
                 }
                 View::Pages(metadata) => self.pages(metadata).piece(id, at, end),
@@ -421,13 +474,6 @@ impl<S: Source> Package<S> {
             at = piece.as_ref().map_or(end, |piece| at.saturating_add(piece.length()));
             Some(piece)
         }))
-    }
-
-    fn is_shown_manifest(&self, id: NodeId) -> bool {
-        match &self.view {
-            View::Tree(_) => false,
-            View::Pages(metadata) => self.pages(metadata).manifest_id() == Some(id),
-        }
     }
 
     /// A row of the block table.

@@ -11,7 +11,7 @@ use crate::layout::toc::{Entry, EntryFlags};
 use crate::package::{Block, BlockIndex, Child, Kind, Node, NodeId, Piece, part, usize_of};
 use crate::path;
 use crate::time::PackedTime;
-use crate::tree::{Origin, Record, Tree};
+use crate::tree::{MANIFEST_NAME, Origin, Record, Tree};
 use crate::validate::inline::Inline;
 use crate::validate::toc::Entries;
 
@@ -86,6 +86,18 @@ impl Parsed {
         }
         let from = self.tree.path(record.parent, &self.toc);
         Ok(path::relative(&from, &self.tree.path(record.target, &self.toc)))
+    }
+
+    pub(crate) fn alias_path(&self, id: NodeId) -> Result<Option<Vec<u8>>, Error> {
+        let record = self.record(id)?;
+        let target = || self.tree.path(record.target, &self.toc).join(&b'/');
+        Ok((record.kind == Kind::Link).then(target))
+    }
+
+    pub(crate) fn shown_manifest(&self) -> Option<NodeId> {
+        let root = self.tree.get(NodeId::ROOT)?;
+        let id = self.tree.child(root, MANIFEST_NAME, &self.toc)?;
+        self.tree.get(id).filter(|record| record.origin == Origin::Manifest).map(|_| id)
     }
 
     pub(crate) fn file_hash(&self, id: NodeId) -> Result<Option<Sha256>, Error> {

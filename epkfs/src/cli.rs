@@ -27,6 +27,8 @@ Options after -o:
   cache=SIZE           memory for blocks that are read in parts; 16M by default
   threads=N            event loops; the number of processors by default, at most 4
   signature=POLICY     disabled, optional (the default) or required
+  verify=HOW           once (the default): a package of format 1.0 is hashed as a whole when it
+                       has changed since the last time; full: always
   trust=FILE           ids of the keys that `required` accepts, one a line
   log=FILE             append log lines to a file
   ro, nosuid, nodev, default_permissions: always so; suid and dev have no effect

@@ -16,6 +16,7 @@ use crate::mount::{self, MountError};
 use crate::options::Options;
 use crate::session;
 use crate::signals::Signals;
+use crate::stamp;
 use crate::sys::{self, Fork};
 use crate::table::{self, MountInfo};
 use crate::unmount::{self, UnmountError};
@@ -128,7 +129,8 @@ impl Error {
     }
 }
 
-/// Opens an image as `options` want it, with every rule checked and the whole file hashed.
+/// Opens an image as `options` want it, with every rule checked and the whole file hashed, if it
+/// has format 1.0 and wasn't hashed before.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::Trust`] and [`Error::Package`].
@@ -144,7 +146,11 @@ pub fn open(image: &Path, options: &Options) -> Result<Package<File>, Error> {
             TrustedKeys::parse(&text).map_err(|line| Error::Trust { path: path.clone(), line })?;
     }
     let file = File::open(image).map_err(unreadable(image))?;
-    Package::open(file, &open).map_err(|source| Error::Package { path: image.to_owned(), source })
+    let opened = match options.cache_home.as_deref().filter(|_| !options.verify_full) {
+        Some(cache) => stamp::open(file, &open, cache, options.started),
+        None => Package::open(file, &open),
+    };
+    opened.map_err(|source| Error::Package { path: image.to_owned(), source })
 }
 
 /// Mounts an image and serves it in this process, until it is unmounted or a signal (SIGTERM,

@@ -13,19 +13,21 @@ use std::time::{Duration, SystemTime};
 
 use epk_format::package::{Kind, Node, NodeId, Xattr};
 use epk_format::source::Source;
-use epk_format::{Package, limits};
+use epk_format::{Format, Package, limits};
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
     Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags,
     RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
+
+use nix::libc;
 
 use crate::attr::{self, Owner};
 use crate::control::{self, Reporter};
 use crate::profile::Recorder;
-use crate::read::Reader;
+use crate::read::{Reader, Wanted};
 use crate::stats::Counters;
 use crate::{inode, readdir};
 
@@ -219,6 +221,35 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
         });
         if let (Err(errno), Some(reply)) = (result, reply) {
             reply.error(self.failed(errno));
+        }
+    }
+
+    fn lseek(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        self.counters.lseek.one();
+        // The kernel answers all else itself.
+        let wanted = match whence {
+            libc::SEEK_DATA => Wanted::Data,
+            libc::SEEK_HOLE => Wanted::Hole,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        // "Don't ask again": no file of format 1.0 has holes.
+        if self.package().format() == Format::V1 {
+            return reply.error(Errno::ENOSYS);
+        }
+        let found = inode::node(ino)
+            .ok_or(Errno::ENOENT)
+            .and_then(|id| self.reader.seek(id, offset, wanted));
+        match found {
+            Ok(offset) => reply.offset(offset),
+            Err(errno) => reply.error(self.failed(errno)),
         }
     }
 

@@ -7,6 +7,7 @@
 //! - [`session::serve`] is the serving alone, for callers that mount by themselves, with
 //!   [`mount::open_device`] and [`mount::mount_device`], in namespaces of their own;
 //!   [`handover`] does it in a process that stays outside of those.
+//! - [`stamp::open`] opens an image without hashing all of it a second time.
 //! - [`table::list`] finds mounts, [`control::query`] asks one for its status and counters,
 //!   [`unmount::unmount`] ends one, dead ones included.
 //!
@@ -36,6 +37,7 @@ pub mod mount;
 pub mod notify;
 pub mod options;
 pub mod session;
+pub mod stamp;
 pub mod stats;
 pub mod table;
 pub mod unmount;

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use epkfs::daemon::{self, Error, ErrorKind};
 use epkfs::log::{self, Destination};
+use epkfs::stamp;
 
 use crate::cli::{Arguments, Command};
 use crate::supervisor::Supervisor;
@@ -42,7 +43,9 @@ fn main() -> ExitCode {
 }
 
 fn mount(mut arguments: Arguments) -> Result<(), Error> {
-    arguments.options.search_path = std::env::var_os("PATH");
+    let variable = |name: &str| std::env::var_os(name);
+    arguments.options.search_path = variable("PATH");
+    arguments.options.cache_home = stamp::cache_home(variable("XDG_CACHE_HOME"), variable("HOME"));
     log::start(destination(&arguments)?);
     let Arguments { image, mountpoint, options, ready_fd, .. } = &arguments;
     let supervisor = Supervisor { ready_fd: *ready_fd, socket: std::env::var_os("NOTIFY_SOCKET") };

@@ -28,6 +28,11 @@ pub struct Options {
     pub threads: usize,
     /// What the signature must be.
     pub signature: Policy,
+    /// Whether an image of format 1.0 is hashed as a whole, even if it was before.
+    pub verify_full: bool,
+    /// The user's cache ([`crate::stamp::cache_home`]), where stamps lie. Without one, every image
+    /// of format 1.0 is hashed as a whole.
+    pub cache_home: Option<PathBuf>,
     /// The file that lists trusted keys.
     pub trust: Option<PathBuf>,
     /// The file to which log lines are appended.
@@ -83,6 +88,8 @@ impl Options {
             cache_bytes: DEFAULT_CACHE_BYTES,
             threads: default_threads(),
             signature: Policy::default(),
+            verify_full: false,
+            cache_home: None,
             trust: None,
             log: None,
             search_path: None,
@@ -127,6 +134,13 @@ impl Options {
                     let policy = value.and_then(policy);
                     let expected = "`disabled`, `optional` or `required`";
                     self.signature = policy.ok_or_else(|| wrong(expected))?;
+                }
+                ("verify", _) => {
+                    self.verify_full = match value {
+                        Some("once") => false,
+                        Some("full") => true,
+                        _ => return Err(wrong("`once` or `full`")),
+                    };
                 }
                 ("trust", _) => self.trust = Some(path().ok_or_else(|| wrong("a file's path"))?),
                 ("log", _) => self.log = Some(path().ok_or_else(|| wrong("a file's path"))?),

@@ -27,6 +27,15 @@ struct Worker {
     reply: Vec<u8>,
 }
 
+/// What is looked for in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Bytes that are stored somewhere.
+    Data,
+    /// Bytes that are not, or the end.
+    Hole,
+}
+
 /// A package with what it takes to read it block by block.
 pub(crate) struct Reader<S> {
     package: Package<S>,
@@ -76,6 +85,28 @@ impl<S: Source> Reader<S> {
             }
             Ok(delivered)
         })
+    }
+
+    /// The first byte from `offset` on that is data, or that lies in a hole; lseek(2) says what
+    /// that means at the end of a file. Zeros that are stored nowhere are holes.
+    pub(crate) fn seek(&self, id: NodeId, offset: i64, wanted: Wanted) -> Result<i64, Errno> {
+        let to_errno = |error| self.damage.metadata(&error);
+        let size = self.package.node(id).map_err(to_errno)?.size;
+        let mut at = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
+        if at >= size {
+            return Err(Errno::ENXIO);
+        }
+        for piece in self.package.pieces(id, at..size).map_err(to_errno)? {
+            let piece = piece.map_err(to_errno)?;
+            if matches!(piece, Piece::Zeros { .. }) == (wanted == Wanted::Hole) {
+                return i64::try_from(at).map_err(|_| Errno::EOVERFLOW);
+            }
+            at = at.saturating_add(piece.length());
+        }
+        match wanted {
+            Wanted::Data => Err(Errno::ENXIO),
+            Wanted::Hole => i64::try_from(size).map_err(|_| Errno::EOVERFLOW),
+        }
     }
 
     /// What `deliver` made of the bytes, and the last block that some of them are from.

@@ -42,6 +42,8 @@ counters! {
     opendir,
     /// Requests for file content.
     read,
+    /// Requests for a file's holes and what is between them.
+    lseek,
     /// Requests for names in a folder.
     readdir,
     /// Requests for names in a folder with their attributes.

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    cat, extract, inspect, keygen, ls, mount, mounts, pack, run, umount, verify,
+    cat, convert, extract, inspect, keygen, ls, mount, mounts, pack, run, umount, verify,
 };
 use crate::exit::Failure;
 
@@ -22,6 +22,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Pack(Box<pack::Args>),
+    Convert(Box<convert::ConvertArgs>),
     Run(run::RunArgs),
     Mount(mount::MountArgs),
     Umount(umount::UmountArgs),
@@ -38,6 +39,7 @@ impl Cli {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match &self.command {
             Command::Pack(args) => pack::run(args),
+            Command::Convert(args) => convert::convert(args),
             Command::Verify(args) => verify::verify(args),
             Command::Mount(args) => mount::mount(args),
             Command::Umount(args) => umount::umount(args),

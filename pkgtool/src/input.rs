@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use epk_format::manifest::{ApiVersion, Host};
 use epk_format::signature::{Policy, TrustedKeys};
 use epk_format::{OpenOptions, Package};
+use epkfs::stamp;
 
 use crate::exit::{Exit, Failure};
 
@@ -30,6 +32,22 @@ impl From<SignaturePolicy> for Policy {
             SignaturePolicy::Required => Self::Required,
         }
     }
+}
+
+/// Whether a package of format 1.0 is hashed as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Verify {
+    /// When it has changed since the last time
+    #[default]
+    Once,
+    /// Always
+    Full,
+}
+
+/// The user's cache.
+pub(crate) fn cache_home() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name);
+    stamp::cache_home(variable("XDG_CACHE_HOME"), variable("HOME"))
 }
 
 /// Options of every command that opens a package.
@@ -88,8 +106,17 @@ pub(crate) fn open_file(path: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// Opens a package.
+/// Opens a package. One of format 1.0 that was hashed as a whole before is not hashed again.
 pub(crate) fn open_package(path: &Path, options: &OpenOptions) -> Result<Package<File>, Failure> {
+    match cache_home() {
+        Some(cache) => stamp::open(open_file(path)?, options, &cache, SystemTime::now())
+            .map_err(|error| Failure::package(path, &error)),
+        None => open_in_full(path, options),
+    }
+}
+
+/// Opens a package, and hashes one of format 1.0 as a whole whatever is known of it.
+pub(crate) fn open_in_full(path: &Path, options: &OpenOptions) -> Result<Package<File>, Failure> {
     Package::open(open_file(path)?, options).map_err(|error| Failure::package(path, &error))
 }
 

@@ -3,6 +3,7 @@
 
 mod cli;
 mod commands;
+mod convert;
 mod deep;
 mod exit;
 mod extract;

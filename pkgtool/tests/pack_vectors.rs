@@ -51,7 +51,7 @@ fn repack(command: &Path) {
         words.next()
     };
     let mut pack = Command::new(env!("CARGO_BIN_EXE_pkgtool"));
-    pack.arg("pack").arg(&source).arg("-o").arg(&output);
+    pack.args(["pack", "--format", "1"]).arg(&source).arg("-o").arg(&output);
     pack.args(["--mtime", "zero", "--mode-bits", "drop"]);
     pack.args(["--compression", option("--compression").unwrap_or("zlib")]);
     pack.args(["--level", option("--compression-level").unwrap_or("9")]);

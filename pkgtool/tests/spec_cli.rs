@@ -14,6 +14,7 @@ fn pkgtool(folder: &Path, arguments: &str) -> Output {
         .args(arguments.split_whitespace())
         .current_dir(folder)
         .env("XDG_DATA_HOME", folder.join("data"))
+        .env("XDG_CACHE_HOME", "/dev/null")
         .env_remove("SOURCE_DATE_EPOCH")
         .output()
         .expect("started")
@@ -216,6 +217,8 @@ fn json_keeps_to_its_schema() {
     assert_eq!(lines("keygen --json key"), 1);
     assert_eq!(lines("pack app -o plain.epk --json"), 1);
     assert_eq!(lines("pack app -o signed.epk --sign key --alias sbin=bin --json"), 1);
+    assert_eq!(lines("convert plain.epk -o one.epk --lossy --json"), 1);
+    assert_eq!(lines("convert one.epk -o two.epk --sign key --json"), 1);
     let mut damaged = fs::read(folder.join("plain.epk")).expect("read");
     damaged[100] ^= 1;
     fs::write(folder.join("damaged.epk"), damaged).expect("written");
@@ -246,6 +249,14 @@ fn exit_statuses_are_as_told() {
         ("pack app -o app.epk", 0),
         ("keygen key", 0),
         ("pack app -o signed.epk --sign key", 0),
+        ("pack app -o one.epk --format 1", 0),
+        ("convert one.epk -o two.epk", 0),
+        ("convert app.epk -o x.epk", 1),
+        ("convert app.epk -o x.epk --lossy --chunk-size 0", 2),
+        ("convert one.epk -o x.epk --chunk-size 5000", 2),
+        ("convert nothing -o x.epk", 3),
+        ("convert nonsense -o x.epk", 4),
+        ("convert one.epk -o x.epk --signature required --trust empty", 5),
         ("pack app -o nonsense", 1),
         ("pack app -o app/app.epk", 2),
         ("pack nothing -o x.epk", 3),
@@ -302,6 +313,7 @@ fn standard_output_that_takes_nothing_is_an_error() {
         "inspect app.epk",
         "keygen key",
         "pack app -o app.epk --json",
+        "convert app.epk -o one.epk --lossy --json",
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_pkgtool"))
             .args(arguments.split_whitespace())

@@ -8,6 +8,7 @@ pub mod binaries;
 pub mod daemon;
 pub mod disk;
 pub mod files;
+pub mod generated;
 pub mod processes;
 pub mod tool;
 pub mod tree;

@@ -386,6 +386,17 @@ impl<'p, S: Source> View<'p, S> {
         Ok(names)
     }
 
+    pub(crate) fn alias_path(self, id: NodeId) -> Result<Option<Vec<u8>>, Error> {
+        if Some(id) == self.manifest_id() {
+            return Ok(None);
+        }
+        let node = self.checked(id)?;
+        if node.kind != KIND_ALIAS {
+            return Ok(None);
+        }
+        Ok(Some(self.path(self.alias_target(&node)?)?.join(&b'/')))
+    }
+
     pub(crate) fn link_target(self, id: NodeId) -> Result<Vec<u8>, Error> {
         if Some(id) == self.manifest_id() {
             return Ok(Vec::new());

@@ -46,7 +46,7 @@ pub(crate) fn open<S: Source>(
     if !manifest.is_empty() && !named {
         metadata.shown_manifest = Some(manifest.len() as u64);
     }
-    let common = Common { header, size, manifest, signature: state };
+    let common = Common { header, size, manifest, signature: state, stamp: None };
     Ok((common, View::Pages(Box::new(metadata))))
 }
 

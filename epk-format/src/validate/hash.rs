@@ -34,6 +34,18 @@ pub(crate) fn check(
     .into())
 }
 
+/// The hash of parts of an image of `size` bytes, and of where they lie.
+pub(crate) fn of_held(size: u64, held: &[(u64, &[u8])]) -> Sha256 {
+    let mut hasher = Hasher::new();
+    hasher.update(&size.to_le_bytes());
+    for (start, bytes) in held {
+        hasher.update(&start.to_le_bytes());
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    }
+    hasher.finish()
+}
+
 /// The hash of a file of `size` bytes whose signature lies at `signature`. `inspect` sees each
 /// piece as it was read.
 pub(crate) fn compute(

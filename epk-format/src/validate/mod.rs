@@ -13,17 +13,18 @@ pub(crate) mod toc;
 
 use std::ops::Range;
 
+use crate::digest::Sha256;
 use crate::error::{Error, Location, Reject, RejectCode};
 use crate::limits;
 use crate::metadata;
-use crate::package::{Common, OpenOptions, Sections, View};
+use crate::package::{Common, OpenOptions, Sections, Stamp, View};
 use crate::parsed::Parsed;
 use crate::source::Source;
 use crate::tree::Tree;
 use crate::write::Format;
 
-/// Opens `source` under all the rules. Reads it once as a whole when the hash is asked for,
-/// else only the sections.
+/// Opens `source` under all the rules. Reads it once as a whole when the hash is asked for and no
+/// stamp fits, else only the sections.
 pub(crate) fn open<S: Source>(source: &S, options: &OpenOptions) -> Result<(Common, View), Error> {
     let size = source.size().map_err(|source| Error::Io { offset: 0, length: 0, source })?;
     let header = header::read(source, size)?;
@@ -47,16 +48,22 @@ pub(crate) fn open<S: Source>(source: &S, options: &OpenOptions) -> Result<(Comm
     let signature = small(source, &ranges.signature, limits::SIGNATURE_BYTES)?;
     let inline = inline::Inline::read(source, inline_ranges)?;
 
+    let mut stamp = None;
     if options.verify_hash {
         let mut held = vec![
             (0, zerocopy::IntoBytes::as_bytes(&header)),
             (ranges.toc.start, toc.as_slice()),
             (ranges.block_table.start, block_table.as_slice()),
             (ranges.manifest.start, manifest.as_deref().unwrap_or_default()),
-            (ranges.signature.start, signature.as_deref().unwrap_or_default()),
         ];
         held.extend(inline.segments());
-        hash::check(source, size, &header, &ranges.signature, &held)?;
+        let package_hash = Sha256(header.package_hash);
+        stamp = Some(Stamp { package_hash, held_hash: hash::of_held(size, &held) });
+        if options.stamp != stamp {
+            // The signature vouches for itself.
+            held.push((ranges.signature.start, signature.as_deref().unwrap_or_default()));
+            hash::check(source, size, &header, &ranges.signature, &held)?;
+        }
     }
     let state = signature::check(&header, &ranges.signature, signature.as_deref(), options)?;
 
@@ -65,7 +72,7 @@ pub(crate) fn open<S: Source>(source: &S, options: &OpenOptions) -> Result<(Comm
     let tree = Tree::build(&sections)?;
     let Sections { header, toc, entries, block_table, manifest, inline, size } = sections;
     let manifest = manifest.unwrap_or_default();
-    let common = Common { header, size, manifest, signature: state };
+    let common = Common { header, size, manifest, signature: state, stamp };
     let parsed = Parsed { toc, entries, block_table, inline, plain_starts, tree };
     Ok((common, View::Tree(Box::new(parsed))))
 }

@@ -164,7 +164,7 @@ pub struct Written {
     pub package_hash: Sha256,
     /// Bytes of the image.
     pub size: u64,
-    /// Entries in the table of contents.
+    /// Entries of the plan, not counting the root's.
     pub entries: u64,
     /// Entries that are files.
     pub files: u64,

@@ -11,7 +11,7 @@ use epkfs::log::{self, Destination};
 use epkfs::options::Options;
 
 use crate::exit::{Exit, Failure};
-use crate::input::{self, SignaturePolicy, TrustArgs};
+use crate::input::{self, SignaturePolicy, TrustArgs, Verify};
 
 /// Mount a package on a folder, read-only
 ///
@@ -39,6 +39,10 @@ pub(crate) struct MountArgs {
 
     #[command(flatten)]
     trust: TrustArgs,
+
+    /// When a package of format 1.0 is hashed as a whole
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    verify: Verify,
 }
 
 pub(crate) fn mount(args: &MountArgs) -> Result<(), Failure> {
@@ -46,6 +50,7 @@ pub(crate) fn mount(args: &MountArgs) -> Result<(), Failure> {
     options.signature = args.trust.signature.into();
     options.trust.clone_from(&args.trust.trust);
     options.search_path = std::env::var_os("PATH");
+    options.cache_home = input::cache_home();
     // Says what is missing, as every command does.
     args.trust.open_options()?;
     for list in &args.options {
@@ -53,6 +58,7 @@ pub(crate) fn mount(args: &MountArgs) -> Result<(), Failure> {
             Failure::usage(error).hint("`epkfs --help` lists the options of a mount")
         })?;
     }
+    options.verify_full |= args.verify == Verify::Full;
     if args.trust.signature == SignaturePolicy::Required && options.signature != Policy::Required {
         return Err(Failure::usage("`--signature required` and another policy by `-o signature=`"));
     }

@@ -36,8 +36,9 @@ const MANIFEST: &str = "manifest.toml";
 ///
 /// The same folder gives the same bytes, on every machine and with any number of threads. What
 /// the format cannot hold is refused with every path concerned, unless an option below says what
-/// to do about it. Owners and groups are never kept. Format 1.0 has no symbolic and hard links,
-/// extended attributes, and permissions and times of folders; 2.0 keeps all of them below DIR.
+/// to do about it. Owners and groups are never kept. Format 2.0 keeps symbolic and hard links, user
+/// attributes, permissions and times, those of DIR itself included; 1.0, which EXOS reads, has no
+/// links and attributes, and no permissions and times of folders.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The folder
@@ -61,7 +62,7 @@ pub(crate) struct Args {
 
     /// Bytes of content in a block; K and M are units
     ///
-    /// In format 2.0 a power of two from 4K to 1M, in 1.0 any number up to 64M.
+    /// A power of two from 4K to 1M; in format 1.0 any number up to 64M.
     #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = chunk_size)]
     chunk_size: u32,
 
@@ -111,7 +112,7 @@ pub(crate) struct Args {
 
     /// Paths of files to store first, a line each, in the order in which they will be read
     ///
-    /// Only in format 2.0. Paths are from the package's root; those of nothing are ignored.
+    /// Not in format 1.0. Paths are from the package's root; those of nothing are ignored.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
 
@@ -153,12 +154,12 @@ pub(crate) struct Args {
 
 /// A version of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum Version {
+pub(crate) enum Version {
     /// 1.0, which EXOS reads, too
-    #[default]
     #[value(name = "1", alias = "1.0")]
     V1,
     /// 2.0
+    #[default]
     #[value(name = "2", alias = "2.0")]
     V2,
 }
@@ -174,7 +175,7 @@ impl From<Version> for Format {
 
 /// Which blocks are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum Method {
+pub(crate) enum Method {
     /// All of them
     Zlib,
     /// None
@@ -187,6 +188,7 @@ enum Method {
 /// Packs.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let format = Format::from(args.format);
+    check_chunk_size(format, args.chunk_size)?;
     check_options(args, format)?;
     let profile = read_profile(args)?;
     let root = open_folder(&args.dir)?;
@@ -194,7 +196,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let described = Manifest::parse(&manifest)
         .map_err(|error| Failure::manifest(&manifest_file(args), &error))?;
     let aliases = aliases::collect(&args.alias, &args.aliases)?;
-    let signer = signer(args)?;
+    let (command, key) = (args.signature_command.as_deref(), args.public_key.as_deref());
+    let signer = signer(args.sign.as_deref(), command, key)?;
     let times = Times::new(args.mtime, epoch()?.as_deref())?;
     let mut output = Output::create(&args.output, args.force)?;
 
@@ -215,7 +218,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     warn_of_targets(&described, &plan);
 
     let bar = Bar::new(plan.content_bytes().unwrap_or(u64::MAX));
-    let (files, options) = (Files::new(root, files), writing(args));
+    let (files, options) = (
+        Files::new(root, files),
+        writing(args.chunk_size, args.compression, args.level, args.threads),
+    );
     let job = Job {
         profile: &profile,
         signer: signer.as_deref(),
@@ -233,15 +239,17 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// What the two formats allow differs.
-fn check_options(args: &Args, format: Format) -> Result<(), Failure> {
-    if !format.allows_chunk_size(args.chunk_size) {
-        let error = WriteError::ChunkSize { format, found: args.chunk_size };
-        return Err(Failure::because(Exit::Usage, &error));
+pub(crate) fn check_chunk_size(format: Format, found: u32) -> Result<(), Failure> {
+    if format.allows_chunk_size(found) {
+        return Ok(());
     }
+    Err(Failure::because(Exit::Usage, &WriteError::ChunkSize { format, found }))
+}
+
+fn check_options(args: &Args, format: Format) -> Result<(), Failure> {
     if args.profile.is_some() && format == Format::V1 {
-        let message =
-            "`--profile` needs `--format 2`: in format 1.0 data lie in the order of paths";
-        return Err(Failure::new(Exit::Usage, message));
+        let message = "`--profile` is not for format 1.0, where data lie in the order of paths";
+        return Err(Failure::usage(message).hint("leave out `--format 1`"));
     }
     Ok(())
 }
@@ -272,7 +280,7 @@ fn manifest_file(args: &Args) -> PathBuf {
 
 /// Says which targets of the manifest could not be run. The format allows them: a package may be
 /// made to be completed by other means.
-fn warn_of_targets(manifest: &Manifest, plan: &write::Plan) {
+pub(crate) fn warn_of_targets(manifest: &Manifest, plan: &write::Plan) {
     let commands = manifest.commands.iter().map(|(name, target)| (name.as_str(), target));
     for (name, target) in std::iter::once(("entry", &manifest.entry)).chain(commands) {
         let problem = match plan.get(target.trim_start_matches('/').as_bytes()) {
@@ -324,12 +332,17 @@ fn read_manifest(args: &Args) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
     Ok((text, inside.map(|path| path.as_os_str().as_bytes().to_vec())))
 }
 
-fn signer(args: &Args) -> Result<Option<Box<dyn Signer>>, Failure> {
-    if let Some(file) = &args.sign {
+/// Who signs: a key file, or a command with the key of what it prints.
+pub(crate) fn signer(
+    file: Option<&Path>,
+    command: Option<&str>,
+    key: Option<&str>,
+) -> Result<Option<Box<dyn Signer>>, Failure> {
+    if let Some(file) = file {
         return Ok(Some(Box::new(KeySigner::read(file)?)));
     }
-    let Some(command) = &args.signature_command else { return Ok(None) };
-    let key = args.public_key.as_deref().map(sign::public_key).transpose()?;
+    let Some(command) = command else { return Ok(None) };
+    let key = key.map(sign::public_key).transpose()?;
     Ok(Some(Box::new(CommandSigner::new(command, key))))
 }
 
@@ -352,18 +365,20 @@ fn policy(args: &Args) -> Policy {
     }
 }
 
-fn writing(args: &Args) -> write::Options {
+/// How the package is written; by as many threads as there are processors unless told otherwise.
+pub(crate) fn writing(
+    chunk_size: u32,
+    compression: Method,
+    level: u32,
+    threads: Option<NonZeroUsize>,
+) -> write::Options {
     let processors = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    write::Options {
-        chunk_size: args.chunk_size,
-        compression: match args.compression {
-            Method::Zlib => Compression::Zlib,
-            Method::None => Compression::None,
-            Method::Auto => Compression::Auto,
-        },
-        level: args.level,
-        threads: args.threads.unwrap_or_else(processors),
-    }
+    let compression = match compression {
+        Method::Zlib => Compression::Zlib,
+        Method::None => Compression::None,
+        Method::Auto => Compression::Auto,
+    };
+    write::Options { chunk_size, compression, level, threads: threads.unwrap_or_else(processors) }
 }
 
 /// Adds the aliases, and the folders above them that are not there.
@@ -384,7 +399,7 @@ fn bad_plan(error: &PlanError) -> Failure {
     Failure::because(Exit::Finding, error)
 }
 
-fn bad_write(error: &WriteError) -> Failure {
+pub(crate) fn bad_write(error: &WriteError) -> Failure {
     let exit = match error {
         WriteError::Open { .. }
         | WriteError::Read { .. }
@@ -401,7 +416,7 @@ fn bad_write(error: &WriteError) -> Failure {
 }
 
 /// Whose signature the package has.
-fn key_of(
+pub(crate) fn key_of(
     output: &mut Output,
     written: &Written,
 ) -> Result<Option<epk_format::signature::KeyId>, Failure> {
@@ -429,7 +444,7 @@ fn report(args: &Args, summary: &Summary) -> Result<(), Failure> {
 }
 
 /// Reads a size in bytes, with `K` or `M` (also `KiB`, `MiB`) for a unit.
-fn chunk_size(text: &str) -> Result<u32, String> {
+pub(crate) fn chunk_size(text: &str) -> Result<u32, String> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let factor: u64 = match unit {

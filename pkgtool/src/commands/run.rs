@@ -9,7 +9,7 @@ use epk_format::manifest::{ApiVersion, Manifest};
 use epkfs::handover::Inherited;
 
 use crate::exit::Failure;
-use crate::input::{self, TrustArgs, open_package};
+use crate::input::{self, TrustArgs, Verify, open_in_full, open_package};
 use crate::launch::{Launch, user_data};
 
 /// Run an application out of its package
@@ -26,6 +26,10 @@ use crate::launch::{Launch, user_data};
 pub(crate) struct RunArgs {
     #[command(flatten)]
     trust: TrustArgs,
+
+    /// When a package of format 1.0 is hashed as a whole
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    verify: Verify,
 
     /// The API version to judge by, instead of this host's
     #[arg(long, value_name = "X.Y", value_parser = input::parse_api)]
@@ -68,7 +72,11 @@ fn prepare(args: &RunArgs) -> Result<Launch, Failure> {
     let inherited = Inherited::now();
     let (file, words) = args.words.split_first().ok_or_else(|| Failure::usage("no package"))?;
     let file = Path::new(file);
-    let package = open_package(file, &args.trust.open_options()?)?;
+    let options = args.trust.open_options()?;
+    let package = match args.verify {
+        Verify::Once => open_package(file, &options)?,
+        Verify::Full => open_in_full(file, &options)?,
+    };
     let manifest = package.parse_manifest().map_err(|error| Failure::manifest(file, &error))?;
     manifest
         .check_compatibility(&input::host(args.kernel_api))

@@ -155,7 +155,7 @@ fn signature_of_refused(path: &Path, error: &Error) -> (&'static str, Option<Str
         Some(RejectCode::SignatureFailed | RejectCode::SignatureUntrusted) => {
             // Refused by policy or for being wrong? Only a milder policy tells them apart.
             let mild = OpenOptions { signature: Policy::Optional, ..OpenOptions::default() };
-            match input::open_package(path, &mild) {
+            match input::open_in_full(path, &mild) {
                 Ok(package) => signature_words(package.signature()),
                 Err(_) => ("bad", None),
             }

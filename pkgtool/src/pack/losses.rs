@@ -110,11 +110,14 @@ pub(crate) struct Finding {
     pub(crate) path: Vec<u8>,
     /// What it is: "symbolic link to `x`".
     pub(crate) what: String,
+    /// Whether format 2.0 could hold it, under the same options.
+    pub(crate) held_by_2: bool,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}", path::display(&self.path), self.what)
+        let path = path::display(if self.path.is_empty() { b"." } else { &self.path });
+        write!(f, "`{path}`: {}", self.what)
     }
 }
 
@@ -177,6 +180,15 @@ pub(crate) fn refuse(format: Format, findings: &[Finding]) -> Failure {
         message.push_str(&format!("\n  {finding}"));
     }
     let mut failure = Failure::new(Exit::Finding, message);
+    let held = findings.iter().filter(|finding| finding.held_by_2).count();
+    if format == Format::V1 && held > 0 {
+        let what = match findings.len() {
+            1 => "it".to_owned(),
+            all if all == held => "them".to_owned(),
+            _ => format!("{held} of them"),
+        };
+        failure = failure.hint(format!("format 2.0 holds {what}: leave out `--format 1`"));
+    }
     for kind in Kind::ALL {
         if findings.iter().any(|finding| finding.kind == kind) {
             failure = failure.hint(kind.hint());
@@ -214,12 +226,21 @@ mod tests {
             kind,
             path: path.to_vec(),
             what: what.to_owned(),
+            held_by_2: kind == Kind::Time,
         };
         let findings = Kind::ALL.map(|kind| finding(kind, b"a\x1bb", "x"));
         let text = format!("{:?}", refuse(Format::V1, &findings));
         assert_eq!(text.matches("a\\\\x1bb").count(), Kind::ALL.len(), "{text}");
         for kind in Kind::ALL {
             assert!(text.contains(kind.hint()), "{kind:?}");
+        }
+        assert!(text.contains("format 2.0 holds 1 of them: leave out `--format 1`"), "{text}");
+        let one = [finding(Kind::Time, b"", "x")];
+        let text = format!("{:?}", refuse(Format::V1, &one));
+        assert!(text.contains("`.`: x") && text.contains("format 2.0 holds it"), "{text}");
+        for (format, findings) in [(Format::V1, &findings[..1]), (Format::V2, &one)] {
+            let text = format!("{:?}", refuse(format, findings));
+            assert!(!text.contains("leave out `--format 1`"), "{text}");
         }
     }
 }

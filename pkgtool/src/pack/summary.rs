@@ -57,7 +57,8 @@ impl Summary {
         lost: Lost,
     ) -> Self {
         let count = |wanted: fn(&Kind) -> bool| {
-            let entries = plan.entries().iter().filter(|entry| wanted(&entry.kind));
+            let below = plan.entries().iter().filter(|entry| !entry.path.is_empty());
+            let entries = below.filter(|entry| wanted(&entry.kind));
             u64::try_from(entries.count()).unwrap_or(u64::MAX)
         };
         Self {

@@ -71,9 +71,13 @@ pub(crate) fn walk(root: &OwnedFd, options: &Options<'_>) -> Result<Tree, Failur
         },
     };
     let folder = root.try_clone().map_err(|error| walk.failed("cannot open", &[], &error))?;
-    let metadata = walk.metadata(&[], File::from(folder))?.1;
+    let (folder, metadata) = walk.metadata(&[], File::from(folder))?;
     walk.check_output(&metadata)?;
     walk.chain.push((metadata.dev(), metadata.ino()));
+    if options.format == Format::V2 {
+        let entry = walk.folder_entry(&folder, &metadata, &[])?;
+        walk.tree.entries.push(entry);
+    }
     walk.children(root, &[], Via::Folders)?;
     walk.tree.findings.sort_by(|left, right| left.path.cmp(&right.path));
     Ok(walk.tree)
@@ -160,6 +164,20 @@ impl Walk<'_> {
             self.find(Kind::Link, path, "leads back to a folder that it lies in".into());
             return Ok(());
         }
+        let entry = self.folder_entry(&folder, &metadata, path)?;
+        self.tree.entries.push(entry);
+        self.chain.push(identity);
+        self.children(&folder.into(), path, via)?;
+        self.chain.pop();
+        Ok(())
+    }
+
+    fn folder_entry(
+        &mut self,
+        folder: &File,
+        metadata: &Metadata,
+        path: &[u8],
+    ) -> Result<PlanEntry, Failure> {
         let mut entry = PlanEntry::folder(path);
         match self.options.format {
             Format::V1 => {
@@ -168,16 +186,12 @@ impl Walk<'_> {
                 }
             }
             Format::V2 => {
-                entry.permissions = self.permissions(&metadata, path);
-                entry.modified = self.time(&metadata, path);
+                entry.permissions = self.permissions(metadata, path);
+                entry.modified = self.time(metadata, path);
             }
         }
-        entry.xattrs = self.xattrs(&folder, path)?;
-        self.tree.entries.push(entry);
-        self.chain.push(identity);
-        self.children(&folder.into(), path, via)?;
-        self.chain.pop();
-        Ok(())
+        entry.xattrs = self.xattrs(folder, path)?;
+        Ok(entry)
     }
 
     fn file(&mut self, file: OwnedFd, path: &[u8], via: Via) -> Result<(), Failure> {
@@ -234,7 +248,7 @@ impl Walk<'_> {
         let time = Timestamp { seconds, nanoseconds };
         self.options.times.of(self.options.format, time).unwrap_or_else(|BadTime| {
             let what = format!("changed {seconds} seconds after 1970");
-            self.find(Kind::Time, path, what);
+            self.find_what_2_holds(Kind::Time, path, what);
             None
         })
     }
@@ -256,7 +270,8 @@ impl Walk<'_> {
                 let entry = PlanEntry::symlink(path, text.as_bytes());
                 self.tree.entries.push(PlanEntry { modified, ..entry });
             }
-            Symlinks::Error | Symlinks::Keep => self.find(Kind::Symlink, path, shown),
+            Symlinks::Keep => self.find_what_2_holds(Kind::Symlink, path, shown),
+            Symlinks::Error => self.find(Kind::Symlink, path, shown),
             Symlinks::Skip => self.tree.lost.symlinks_skipped += 1,
             Symlinks::Follow | Symlinks::Alias => return self.follow(path, via, &shown),
         }
@@ -333,6 +348,9 @@ impl Walk<'_> {
     fn bad_name(&mut self, path: &[u8], problem: &PathProblem) {
         match self.options.policy.names {
             Unpackable::Skip => self.tree.lost.names_skipped += 1,
+            Unpackable::Error if check_path(Format::V2, path).is_ok() => {
+                self.find_what_2_holds(Kind::Name, path, problem.to_string());
+            }
             Unpackable::Error => self.find(Kind::Name, path, problem.to_string()),
         }
     }
@@ -348,7 +366,11 @@ impl Walk<'_> {
             Property::Drop => self.tree.lost.xattrs_dropped += 1,
             Property::Error => {
                 let what = format!("extended attributes {}", names.join(", "));
-                self.find(Kind::Xattr, path, what);
+                if names.iter().all(|name| name.starts_with("user.")) {
+                    self.find_what_2_holds(Kind::Xattr, path, what);
+                } else {
+                    self.find(Kind::Xattr, path, what);
+                }
             }
         }
         Ok(kept)
@@ -385,7 +407,11 @@ impl Walk<'_> {
     }
 
     fn find(&mut self, kind: Kind, path: &[u8], what: String) {
-        self.tree.findings.push(Finding { kind, path: path.to_vec(), what });
+        self.tree.findings.push(Finding { kind, path: path.to_vec(), what, held_by_2: false });
+    }
+
+    fn find_what_2_holds(&mut self, kind: Kind, path: &[u8], what: String) {
+        self.tree.findings.push(Finding { kind, path: path.to_vec(), what, held_by_2: true });
     }
 
     fn failed(&self, what: &str, path: &[u8], error: &dyn std::error::Error) -> Failure {

@@ -76,6 +76,11 @@ impl Place {
         self.run(&[&["pack", "app", "-o", "app.epk"], more].concat())
     }
 
+    /// The same in format 1.0.
+    pub fn pack1(&self, more: &[&str]) -> Ran {
+        self.pack(&[&["--format", "1"], more].concat())
+    }
+
     pub fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = self.command();
         Ran::new(&command.args(arguments).output().expect("ran"))
@@ -84,6 +89,8 @@ impl Place {
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pkgtool"));
         command.current_dir(self.folder.path()).env_remove("SOURCE_DATE_EPOCH");
+        // No stamps in the cache of whoever tests.
+        command.env("XDG_CACHE_HOME", "/dev/null");
         command
     }
 

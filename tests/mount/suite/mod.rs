@@ -4,6 +4,7 @@ mod background;
 mod cache;
 mod concurrency;
 mod damage;
+mod holes;
 mod lifecycle;
 mod refusals;
 mod view;

@@ -5,6 +5,7 @@ mod launch;
 mod lifetime;
 mod profile;
 mod program;
+mod stamp;
 mod streams;
 mod view;
 

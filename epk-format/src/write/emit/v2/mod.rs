@@ -64,13 +64,14 @@ where
     let tree = Tree::new(job.plan, &primary)?;
     let (data, packed) = write_data(job, &primary, spool)?;
     let files = job.plan.entries().iter().filter(|e| matches!(e.kind, Kind::File { .. })).count();
+    let below_root = job.plan.entries().iter().filter(|entry| !entry.path.is_empty()).count();
     let image = Image { job, tree, data, packed };
     let (header, size) = image.write(output, spool)?;
     let Image { data, packed, .. } = image;
     Ok(Written {
         package_hash: Sha256(header.package_hash),
         size,
-        entries: length(job.plan.entries().len()),
+        entries: length(below_root),
         files: length(files),
         blocks: length(data.blocks.len()),
         compressed_blocks: data.compressed,
