@@ -5,17 +5,20 @@
 //! broken, as far as its bytes reach.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes as _};
 
+use crate::content::Inflater;
 use crate::error::Error;
 use crate::layout::block::{self, BlockEntry};
 use crate::layout::header::{self, Flags, Header, VERSION_2_0};
-use crate::layout::metadata::{self, Superblock};
+use crate::layout::metadata::{self, PageRow, Superblock};
 use crate::layout::signature::{self as blob, BlobHeader};
 use crate::layout::toc::{self, Entry, EntryFlags, TocHeader};
 use crate::limits;
+use crate::metadata::pages;
 use crate::path;
 use crate::source::Source;
 use crate::time::PackedTime;
@@ -126,17 +129,26 @@ impl Dump {
             sections.push(Section { name, offset, length, records: records(&bytes) });
             Ok::<(), Error>(())
         };
-        // Format 2.0 has its metadata and its hash tree in these two pairs of fields.
+        // Format 2.0 has its metadata and its hash tree in these two pairs of fields. Positions of
+        // the metadata's records are those in the inflated metadata.
         let (at, length) = (header.block_table_offset.get(), header.block_table_size.get());
         if version_2 {
-            add("hash tree", at, length, &|bytes| hash_records(bytes, at))?;
+            let [plain_size, _] = header.reserved;
+            let lists = pages::lists(plain_size.get()).unwrap_or_default();
+            add("hash tree", at, length, &|bytes| tree_records(bytes, at, &lists))?;
         } else {
             let (at, length) = (header.toc_offset.get(), header.toc_size.get());
             add("table of contents", at, length, &|bytes| toc_records(bytes, at))?;
         }
         if version_2 {
             let (at, length) = (header.toc_offset.get(), header.toc_size.get());
-            add("metadata", at, length, &|bytes| metadata_records(bytes, at))?;
+            let tree =
+                read(source, size, header.block_table_offset.get(), header.block_table_size.get())?;
+            let [plain_size, _] = header.reserved;
+            let lists = pages::lists(plain_size.get()).unwrap_or_default();
+            add("metadata", at, length, &|bytes| {
+                metadata_records(&inflated(bytes, &tree, &lists, plain_size.get()), 0)
+            })?;
         } else {
             add("block table", at, length, &|bytes| block_records(bytes, at))?;
         }
@@ -265,7 +277,12 @@ fn header_record(bytes: &[u8], version_2: bool) -> Record {
         fields.number(name, 8);
     }
     fields.hex("PackageHash", 32);
-    fields.hex("Reserved", 16);
+    if version_2 {
+        fields.number("MetadataPlainSize", 8);
+        fields.hex("Reserved", 8);
+    } else {
+        fields.hex("Reserved", 16);
+    }
     fields.record("header".into(), 0, header::SIZE)
 }
 
@@ -350,16 +367,56 @@ fn block_records(bytes: &[u8], start: u64) -> Vec<Record> {
     .collect()
 }
 
-fn hash_records(bytes: &[u8], start: u64) -> Vec<Record> {
+/// Lists of hashes, and at the end the list of metadata pages.
+fn tree_records(bytes: &[u8], start: u64, lists: &[Range<u64>]) -> Vec<Record> {
+    let bottom = lists.first().map_or(u64::MAX, |list| list.start);
+    let (hashes, rows) =
+        bytes.split_at(usize::try_from(bottom).map_or(0, |at| at.min(bytes.len())));
     let offsets = (start..).step_by(metadata::HASH_SIZE);
-    let hashes = bytes.chunks_exact(metadata::HASH_SIZE).zip(offsets).enumerate();
-    hashes
+    let hashes = hashes.chunks_exact(metadata::HASH_SIZE).zip(offsets).enumerate();
+    let mut records: Vec<_> = hashes
         .map(|(index, (hash, offset))| {
             let mut fields = Fields::new(hash, offset);
             fields.hex("Hash", hash.len());
             fields.record(format!("hash {index}"), offset, hash.len())
         })
-        .collect()
+        .collect();
+    let offsets = (start.saturating_add(bottom)..).step_by(metadata::PAGE_ROW_SIZE);
+    let rows = rows.chunks_exact(metadata::PAGE_ROW_SIZE).zip(offsets).enumerate();
+    records.extend(rows.map(|(index, (row, offset))| {
+        let mut fields = Fields::new(row, offset);
+        fields.hex("Hash", metadata::HASH_SIZE);
+        fields.number("Offset", 6);
+        fields.number("StoredSize", 2);
+        fields.record(format!("page {index}"), offset, row.len())
+    }));
+    records
+}
+
+/// The metadata's plain bytes, as far as the pages can be found and inflated.
+fn inflated(stored: &[u8], tree: &[u8], lists: &[Range<u64>], plain_size: u64) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let bottom = lists.first().and_then(|list| usize::try_from(list.start).ok());
+    let rows = bottom.and_then(|at| tree.get(at..)).unwrap_or_default();
+    for row in rows.chunks_exact(metadata::PAGE_ROW_SIZE) {
+        let Ok(row) = PageRow::read_from_bytes(row) else { break };
+        let length = plain_size.saturating_sub(plain.len() as u64).min(metadata::PAGE_SIZE as u64);
+        let length = usize::try_from(length).unwrap_or(0);
+        let size = usize::from(row.stored_size.get());
+        let page =
+            usize::try_from(row.offset()).ok().and_then(|at| stored.get(at..at.checked_add(size)?));
+        let Some(page) = page else { break };
+        if size == length {
+            plain.extend_from_slice(page);
+            continue;
+        }
+        let mut bytes = vec![0; length];
+        if Inflater::default().inflate(page, &mut bytes).is_err() {
+            break;
+        }
+        plain.append(&mut bytes);
+    }
+    plain
 }
 
 /// The superblock, and the rows of the tables as far as it counts them and they exist.

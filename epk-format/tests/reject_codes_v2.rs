@@ -5,7 +5,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 
 use epk_format::digest::Sha256;
 use epk_format::package::{BlockIndex, Kind, NodeId, Scratch};
@@ -36,8 +36,13 @@ struct Image {
     blob: Vec<u8>,
     metadata: Vec<u8>,
     data: Vec<u8>,
-    /// Where the data began when the rows of the blocks were written.
-    data_at: usize,
+    /// How a page of metadata is stored, given its number.
+    page: fn(Vec<u8>, usize) -> Vec<u8>,
+    /// What is changed in the list of pages.
+    row: fn(&mut [u8]),
+    /// Bytes of metadata before the first page, and after the last.
+    before: usize,
+    behind: usize,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -76,18 +81,17 @@ impl Image {
         let mut out = Cursor::new(Vec::new());
         write::write(&plan, &files, MANIFEST, &options, None, &(), &mut out).expect("written");
         let bytes = out.into_inner();
-        let section = |at: usize| {
-            let (offset, size) = (u64_at(&bytes, at) as usize, u64_at(&bytes, at + 8) as usize);
-            (bytes[offset..offset + size].to_vec(), offset + size)
-        };
-        let (metadata, data_at) = section(0x10);
+        let end = (u64_at(&bytes, 0x10) + u64_at(&bytes, 0x18)) as usize;
         Self {
             header: bytes[..128].to_vec(),
-            manifest: section(0x30).0,
+            manifest: MANIFEST.to_vec(),
             blob: Vec::new(),
-            metadata,
-            data: bytes[data_at..].to_vec(),
-            data_at,
+            metadata: support::v2::Image::new(&bytes).metadata,
+            data: bytes[end..].to_vec(),
+            page: |page, _| page,
+            row: |_| {},
+            before: 0,
+            behind: 0,
         }
     }
 
@@ -158,23 +162,21 @@ impl Image {
 
     /// Puts it together: sections one after another, and every hash right.
     fn bytes(&self) -> Vec<u8> {
-        let mut metadata = self.metadata.clone();
-        let pages = |bytes: &[u8]| -> Vec<u8> {
-            bytes.chunks(PAGE).flat_map(|page| Sha256::of(page).0).collect()
-        };
-        let tree_size = metadata.len().div_ceil(PAGE) * 32;
-        let end = 128 + tree_size + self.manifest.len() + self.blob.len() + metadata.len();
-        let (start, count) = (self.start(BLOCKS), self.count(BLOCKS));
-        for row in metadata.get_mut(start..).unwrap_or_default().chunks_mut(52).take(count) {
-            if let Some(offset) = row.get(..8).map(|_| u64_at(row, 0)) {
-                let moved = offset.wrapping_add(end as u64).wrapping_sub(self.data_at as u64);
-                put(row, 0, &moved.to_le_bytes());
-            }
+        let (mut tree, mut stored) = (Vec::new(), vec![0; self.before]);
+        for (number, page) in self.metadata.chunks(PAGE).enumerate() {
+            let page = (self.page)(page.to_vec(), number);
+            let place = stored.len() as u64 | (page.len() as u64) << 48;
+            tree.extend(Sha256::of(&page).0);
+            tree.extend(place.to_le_bytes());
+            stored.extend(page);
         }
+        stored.resize(stored.len() + self.behind, 0);
+        assert!(tree.len() <= PAGE, "one level");
+        (self.row)(&mut tree);
         let mut header = self.header.clone();
         let mut at = 128;
         let signature = if self.blob.is_empty() { (0, 0) } else { (1, self.blob.len()) };
-        for (field, size) in [(0x20, tree_size), (0x30, self.manifest.len())] {
+        for (field, size) in [(0x20, tree.len()), (0x30, self.manifest.len())] {
             put(&mut header, field, &(at as u64).to_le_bytes());
             put(&mut header, field + 8, &(size as u64).to_le_bytes());
             at += size;
@@ -184,10 +186,9 @@ impl Image {
         header[8] = if self.blob.is_empty() { 0 } else { 2 };
         at += self.blob.len();
         put(&mut header, 0x10, &(at as u64).to_le_bytes());
-        put(&mut header, 0x18, &(metadata.len() as u64).to_le_bytes());
-        let tree = pages(&metadata);
-        assert!(tree.len() <= PAGE, "one level");
-        let parts: [&[u8]; 6] = [&header, &tree, &self.manifest, &self.blob, &metadata, &self.data];
+        put(&mut header, 0x18, &(stored.len() as u64).to_le_bytes());
+        put(&mut header, 0x70, &(self.metadata.len() as u64).to_le_bytes());
+        let parts: [&[u8]; 6] = [&header, &tree, &self.manifest, &self.blob, &stored, &self.data];
         let mut bytes = parts.concat();
         seal(&mut bytes);
         bytes
@@ -283,6 +284,20 @@ const CHANGED: &[(u16, u16, When, Change)] = &[
     (19, 143, When::Open, |image| image.set("", 1, &[0x11])),
     (19, 143, When::Open, |image| image.set("", 0x24, &[1])),
     (19, 143, When::Open, |image| image.set("", 0x28, &[1])),
+    // The second page, with a stream of other bytes than the page has.
+    (47, 141, When::Read, |image| image.page = |page, number| second(page, number, &deflate(b"x"))),
+    (47, 141, When::Read, |image| image.page = |page, number| second(page, number, b"no stream")),
+    (47, 141, When::Read, |image| image.page = |page, number| second(page, number, b"")),
+    (47, 141, When::Read, |image| image.page = |page, number| second(page, number, &[0; PAGE + 1])),
+    (47, 141, When::Read, |image| image.row = |tree| tree[40 + 37] = 1),
+    (48, 141, When::Verify, |image| {
+        image.page = |page, number| {
+            let stream = [&deflate(&page)[..], b"!"].concat();
+            second(page, number, &stream)
+        };
+    }),
+    (48, 141, When::Verify, |image| image.behind = 1),
+    (48, 141, When::Verify, |image| image.before = 1),
     (21, 143, When::Read, |image| image.set("large", 1, &[0x51])),
     (21, 143, When::Read, |image| image.set("large", 1, &[0x01])),
     (21, 143, When::Read, |image| image.set("large", 1, &[0x13])),
@@ -339,7 +354,8 @@ const CHANGED: &[(u16, u16, When, Change)] = &[
     (32, 148, When::Read, |image| put(image.row(BLOCKS, 0), 8, &[0; 4])),
     (32, 148, When::Read, |image| put(image.row(BLOCKS, 0), 12, &[0; 4])),
     (32, 148, When::Read, |image| put(image.row(BLOCKS, 0), 12, &4097_u32.to_le_bytes())),
-    (32, 148, When::Read, |image| put(image.row(BLOCKS, 0), 0, &[0; 8])),
+    (32, 148, When::Read, |image| put(image.row(BLOCKS, 0), 0, &[0xff; 8])),
+    (32, 148, When::Read, |image| put(image.row(BLOCKS, 0), 2, &[1])),
     (33, 149, When::Read, |image| image.row(XATTRS, 0)[4] = 5),
     (33, 149, When::Read, |image| image.row(XATTRS, 0)[6] = 2),
     (33, 149, When::Read, |image| put(image.row(XATTRS, 0), 12, &[1, 0, 1])),
@@ -388,7 +404,7 @@ const CHANGED: &[(u16, u16, When, Change)] = &[
     (40, 150, When::Verify, |image| image.push(HASHES, &[7; 32])),
     (40, 150, When::Verify, |image| {
         // A block of one byte at the end of the data.
-        let end = (image.data_at + image.data.len()) as u64;
+        let end = image.data.len() as u64;
         let mut row = [&end.to_le_bytes()[..], &[1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]].concat();
         row.extend(Sha256::of(b"!").0);
         image.push(BLOCKS, &row);
@@ -449,7 +465,7 @@ fn forge(image: &mut Image, change: fn(&[u8]) -> Vec<u8>) {
     let last = image.count(BLOCKS) - 1;
     let row = image.row(BLOCKS, last).to_vec();
     assert_eq!(row[16], 1, "a compressed block");
-    let start = u64_at(&row, 0) as usize - image.data_at;
+    let start = u64_at(&row, 0) as usize;
     let stream = change(&image.data[start..]);
     image.data.truncate(start);
     image.data.extend_from_slice(&stream);
@@ -458,6 +474,17 @@ fn forge(image: &mut Image, change: fn(&[u8]) -> Vec<u8>) {
     put(row, 20, &Sha256::of(&stream).0);
     let size = image.data.len() as u64;
     put(&mut image.metadata, 8, &size.to_le_bytes());
+}
+
+fn deflate(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(6));
+    encoder.write_all(plain).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+/// Another form of the second page.
+fn second(page: Vec<u8>, number: usize, stored: &[u8]) -> Vec<u8> {
+    if number == 1 { stored.to_vec() } else { page }
 }
 
 type Patch = fn(&mut Vec<u8>);
@@ -472,6 +499,8 @@ const PATCHED: &[(u16, u16, When, Patch)] = &[
     (4, 4, When::Open, |bytes| bytes[8] = 4),
     (5, 5, When::Open, |bytes| bytes[12] = 127),
     (6, 10, When::Open, |bytes| bytes[0x7F] = 1),
+    (6, 10, When::Open, |bytes| bytes[0x78] = 1),
+    (12, 141, When::Open, |bytes| bytes[0x76] = 2),
     (7, 6, When::Open, |bytes| bytes[0x1C] = 1),
     (7, 6, When::Open, |bytes| bytes[0x37] = 0xff),
     (10, 10, When::Open, |bytes| bytes[8] = 2),
@@ -480,9 +509,9 @@ const PATCHED: &[(u16, u16, When, Patch)] = &[
     (11, 140, When::Open, |bytes| bytes[0x30] += 1),
     (13, 141, When::Open, |bytes| {
         // A tree of two hashes; the manifest loses its first bytes.
-        bytes[0x28] += 32;
-        bytes[0x30] += 32;
-        bytes[0x38] -= 32;
+        bytes[0x28] += 40;
+        bytes[0x30] += 40;
+        bytes[0x38] -= 40;
         seal(bytes);
     }),
     (14, 11, When::Open, |bytes| bytes[0x50] ^= 1),
@@ -586,7 +615,7 @@ fn text_table_and_tests_agree() {
         let code = code.parse().unwrap_or_else(|_| panic!("rule {rule}: `{code}`"));
         assert!(told.insert(rule, BTreeSet::from([(code, when)])).is_none(), "rule {rule} twice");
     }
-    assert!(told.keys().copied().eq(1..=46), "{:?}", told.keys());
+    assert!(told.keys().copied().eq(1..=48), "{:?}", told.keys());
     assert_eq!(told, tested);
 
     let table: toml::Table = TABLE.parse().expect("TOML");

@@ -57,8 +57,8 @@ pub struct Header {
     pub signature_size: U64,
     /// SHA-256 of the file with these 32 bytes taken as zero and the signature cut out.
     pub package_hash: [u8; 32],
-    /// Zero.
-    pub reserved: [u8; 16],
+    /// In format 1.0 zero. In 2.0 bytes of the metadata when inflated, and zero.
+    pub reserved: [U64; 2],
 }
 
 const _: () = assert!(size_of::<Header>() == SIZE);

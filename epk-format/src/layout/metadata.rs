@@ -4,12 +4,40 @@
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Bytes of a page of metadata, and of a page of the hash tree.
+/// Plain bytes of a page of metadata, and most bytes of a page of the hash tree.
 pub const PAGE_SIZE: usize = 1 << 14;
 /// Bytes of a hash in the tree.
 pub const HASH_SIZE: usize = 32;
 /// Hashes in a page of the tree.
 pub const HASHES_PER_PAGE: usize = PAGE_SIZE / HASH_SIZE;
+/// Bytes of a [`PageRow`].
+pub const PAGE_ROW_SIZE: usize = 40;
+/// Rows in a page of the list of metadata pages.
+pub const ROWS_PER_PAGE: usize = PAGE_SIZE / PAGE_ROW_SIZE;
+
+/// A page of metadata, in the list at the bottom of the hash tree.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct PageRow {
+    /// SHA-256 of the stored bytes.
+    pub hash: [u8; HASH_SIZE],
+    /// Where they lie in the metadata section: bits 0 to 31.
+    pub offset_low: U32,
+    /// Bits 32 to 47.
+    pub offset_high: U16,
+    /// Their number: that of the plain bytes if they are stored as they are, else a zlib stream's.
+    pub stored_size: U16,
+}
+
+impl PageRow {
+    /// Where the stored bytes lie in the metadata section.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        u64::from(self.offset_low.get()) | u64::from(self.offset_high.get()) << 32
+    }
+}
+
+const _: () = assert!(size_of::<PageRow>() == PAGE_ROW_SIZE);
 
 /// The head of the metadata: how many rows each table has.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

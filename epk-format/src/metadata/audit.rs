@@ -18,6 +18,9 @@ const MOST_FINDINGS: usize = 1000;
 /// Reads everything but the data. Findings come in the order in which they are met.
 pub(crate) fn audit<S: Source>(view: View<'_, S>) -> Vec<Error> {
     let mut audit = Audit::new(view);
+    if let Err(error) = view.metadata.pages.check_all(view.source) {
+        audit.find(error);
+    }
     audit.nodes();
     audit.names_of_nodes();
     audit.contents();

@@ -593,15 +593,16 @@ impl<'p, S: Source> View<'p, S> {
             }
         }
         let data = &self.metadata.data;
+        let size = data.end - data.start;
         let end = row.offset.get().checked_add(u64::from(stored));
-        if row.offset.get() < data.start || end.is_none_or(|end| end > data.end) {
+        if end.is_none_or(|end| end > size) {
             return Err(bad(format!(
-                "{stored} bytes at {:#x}, the data lie from {:#x} to {:#x}",
-                row.offset, data.start, data.end
+                "{stored} bytes at {:#x} of the data, which have {size:#x}",
+                row.offset
             )));
         }
         Ok(Block {
-            offset: row.offset.get(),
+            offset: data.start.saturating_add(row.offset.get()),
             stored_size: stored,
             plain_size: plain,
             compressed: row.method == METHOD_ZLIB,

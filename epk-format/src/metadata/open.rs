@@ -34,7 +34,13 @@ pub(crate) fn open<S: Source>(
     }
     let state = signature::check(&header, &sections.signature, Some(&blob), options)?;
 
-    let pages = Pages::new(sections.metadata.clone(), &sections.lists, top, options.verify_hash);
+    let pages = Pages::new(
+        sections.metadata.clone(),
+        sections.plain_size,
+        sections.lists.clone(),
+        top,
+        options.verify_hash,
+    );
     let mut superblock = Superblock::new_zeroed();
     pages.read(source, 0, superblock.as_mut_bytes())?;
     let tables = check_superblock(&superblock, &sections, size)?;
@@ -50,6 +56,9 @@ pub(crate) fn open<S: Source>(
     Ok((common, View::Pages(Box::new(metadata))))
 }
 
+/// Most bytes of metadata: as far as the 48 bits of a page's offset reach.
+const MAX_METADATA: u64 = 1 << 48;
+
 /// Where the sections lie. They follow one another without gaps.
 struct Sections {
     /// The lists of the hash tree, that of the metadata pages first.
@@ -57,6 +66,8 @@ struct Sections {
     manifest: Range<u64>,
     signature: Range<u64>,
     metadata: Range<u64>,
+    /// Bytes of the metadata when inflated.
+    plain_size: u64,
 }
 
 impl Sections {
@@ -76,11 +87,12 @@ impl Sections {
                 format!("header size {}, not {SIZE}", header.header_size),
             ));
         }
-        if let Some(index) = header.reserved.iter().position(|&byte| byte != 0) {
+        let [plain_size, reserved] = header.reserved;
+        if reserved != 0 {
             return Err(Reject::new(
                 RejectCode::InvalidEntryFormat,
-                field(112 + index),
-                "reserved byte of the header is not 0",
+                field(120),
+                "reserved field of the header is not 0",
             ));
         }
         let section = |name: &str, at: usize, offset: u64, length: u64| {
@@ -127,27 +139,26 @@ impl Sections {
             }
             end = range.end;
         }
-        if metadata_size < SUPERBLOCK_SIZE as u64 {
+        let plain_size = plain_size.get();
+        if !(SUPERBLOCK_SIZE as u64..=MAX_METADATA).contains(&plain_size) {
             return Err(Reject::new(
                 RejectCode::MetadataLayout,
-                field(24),
-                format!(
-                    "metadata of {metadata_size} bytes, the superblock alone has {SUPERBLOCK_SIZE}"
-                ),
+                field(112),
+                format!("metadata of {plain_size} bytes, {SUPERBLOCK_SIZE} to {MAX_METADATA}"),
             ));
         }
-        let lists = lists(metadata_size)
+        let lists = lists(plain_size)
             .filter(|lists| lists.first().map(|list| list.end) == Some(tree_size))
             .ok_or_else(|| {
                 Reject::new(
                     RejectCode::MetadataLayout,
                     field(40),
-                    format!("hash tree of {tree_size} bytes over metadata of {metadata_size}"),
+                    format!("hash tree of {tree_size} bytes over metadata of {plain_size}"),
                 )
             })?;
         let lists =
             lists.into_iter().map(|list| tree.start + list.start..tree.start + list.end).collect();
-        Ok(Self { lists, manifest, signature, metadata })
+        Ok(Self { lists, manifest, signature, metadata, plain_size })
     }
 }
 
@@ -229,7 +240,7 @@ fn check_superblock(
             ),
         ));
     }
-    let length = sections.metadata.end - sections.metadata.start;
+    let length = sections.plain_size;
     let tables = Tables::new(superblock, length)
         .ok_or_else(|| bad(format!("tables that don't fit the metadata of {length} bytes")))?;
     if tables.nodes == 0 {

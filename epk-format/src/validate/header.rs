@@ -89,7 +89,7 @@ fn identity(header: &Header) -> Result<(), Reject> {
             format!("header size {}, not {SIZE}", header.header_size),
         ));
     }
-    if let Some(index) = header.reserved.iter().position(|&byte| byte != 0) {
+    if let Some(index) = header.reserved.as_bytes().iter().position(|&byte| byte != 0) {
         return Err(reject(
             RejectCode::InvalidEntryFormat,
             112 + index,

@@ -29,6 +29,8 @@ const SLOT_BYTES: usize = 32 << 20;
 pub(super) struct Setup {
     pub(super) compression: Compression,
     pub(super) level: u32,
+    /// The level for chunks smaller than the largest.
+    pub(super) partial_level: u32,
     pub(super) threads: NonZeroUsize,
     /// Bytes of the largest chunk.
     pub(super) chunk_size: usize,
@@ -163,12 +165,15 @@ fn feed<T>(
 /// A worker's thread.
 fn work<T>(setup: &Setup, jobs: &Mutex<Receiver<Job<T>>>, done: &Sender<Message<T>>) {
     let _alarm = Alarm(done);
-    let mut encoder = Encoder::new(setup.compression, setup.level);
+    let mut full = Encoder::new(setup.compression, setup.level);
+    let mut partial = Encoder::new(setup.compression, setup.partial_level);
     loop {
         // One worker waits on the channel, the others on the lock.
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(mut job) = next else { return };
         let number = job.number;
+        let part = job.slot.plain.len() < setup.chunk_size;
+        let encoder = if part { &mut partial } else { &mut full };
         let result =
             encoder.encode(&job.slot.plain, &mut job.slot.packed).map(|(method, stored)| {
                 let hash = match setup.hashed {
@@ -230,6 +235,7 @@ mod tests {
         Setup {
             compression: Compression::Auto,
             level: 1,
+            partial_level: 1,
             threads: NonZeroUsize::new(threads).expect("some"),
             chunk_size: 64 << 10,
             hashed: Hashed::Plain,

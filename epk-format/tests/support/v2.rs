@@ -64,7 +64,7 @@ pub struct Image<'a> {
     pub package_hash: [u8; 32],
     pub manifest: &'a [u8],
     pub signature: &'a [u8],
-    pub metadata: &'a [u8],
+    pub metadata: Vec<u8>,
     pub chunk_size: u64,
     pub nodes: Vec<Node>,
     pub entries: Vec<Entry>,
@@ -73,12 +73,21 @@ pub struct Image<'a> {
     pub hashes: Vec<[u8; 32]>,
     /// Where the rows of attributes begin in the metadata, and how many there are.
     xattrs: (usize, usize),
-    strings: &'a [u8],
+    strings: Vec<u8>,
     plain: Vec<Vec<u8>>,
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(bytes[at..at + 2].try_into().expect("2 bytes"))
+}
+
+/// Inflates exactly one stream.
+fn inflate(stored: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut decoder = flate2::read::ZlibDecoder::new(stored);
+    decoder.read_to_end(&mut plain).expect("a zlib stream");
+    assert_eq!(decoder.total_in(), stored.len() as u64);
+    plain
 }
 
 impl<'a> Image<'a> {
@@ -87,7 +96,7 @@ impl<'a> Image<'a> {
         let flags = u32_at(bytes, 8);
         assert_eq!(flags & !2, 0);
         assert_eq!(u32_at(bytes, 12), 128);
-        assert_eq!(bytes[0x70..0x80], [0; 16]);
+        assert_eq!(bytes[0x78..0x80], [0; 8]);
         let pair = |at| (u64_at(bytes, at) as usize, u64_at(bytes, at + 8) as usize);
         let (metadata, tree) = (pair(0x10), pair(0x20));
         let (manifest, signature) = (pair(0x30), pair(0x40));
@@ -105,7 +114,7 @@ impl<'a> Image<'a> {
             package_hash: hash_at(bytes, 0x50),
             manifest: section(manifest),
             signature: section((signature.0.max(128), signature.1)),
-            metadata: section(metadata),
+            metadata: Vec::new(),
             chunk_size: 0,
             nodes: Vec::new(),
             entries: Vec::new(),
@@ -113,10 +122,10 @@ impl<'a> Image<'a> {
             blocks: Vec::new(),
             hashes: Vec::new(),
             xattrs: (0, 0),
-            strings: &[],
+            strings: Vec::new(),
             plain: Vec::new(),
         };
-        image.check_tree(section(tree));
+        image.check_tree(section(tree), section(metadata));
         image.read_tables(metadata.0 + metadata.1);
         image.check_blocks(metadata.0 + metadata.1);
         image.check_chunks();
@@ -124,24 +133,53 @@ impl<'a> Image<'a> {
         image
     }
 
-    /// Levels from the top; each page of one is hashed in the one above.
-    fn check_tree(&self, tree: &[u8]) {
-        let mut levels: Vec<Vec<u8>> =
-            vec![self.metadata.chunks(PAGE).flat_map(|p| Sha256::of(p).0).collect()];
-        while levels[0].len() > PAGE {
-            let above: Vec<u8> = levels[0].chunks(PAGE).flat_map(|p| Sha256::of(p).0).collect();
-            levels.insert(0, above);
+    /// Pages of metadata lie one after another, under their rows; lists of rows and hashes under
+    /// the hashes of the level above.
+    fn check_tree(&mut self, tree: &[u8], stored: &[u8]) {
+        let plain = u64_at(self.bytes, 0x70) as usize;
+        let pages = plain.div_ceil(PAGE);
+        let mut sizes = vec![(pages * 40, 409 * 40)];
+        let mut count = pages.div_ceil(409);
+        while count > 1 {
+            sizes.insert(0, (count * 32, PAGE));
+            count = count.div_ceil(512);
         }
-        assert!(levels.concat() == tree);
+        assert_eq!(sizes.iter().map(|(size, _)| size).sum::<usize>(), tree.len());
+        let mut rest = tree;
+        let mut levels = Vec::new();
+        for &(size, page) in &sizes {
+            let (level, tail) = rest.split_at(size);
+            levels.push((level, page));
+            rest = tail;
+        }
+        for pair in levels.windows(2) {
+            let below = pair[1].0.chunks(pair[1].1).flat_map(|page| Sha256::of(page).0);
+            assert!(below.eq(pair[0].0.iter().copied()));
+        }
+        let mut end = 0;
+        for row in levels.last().expect("a level").0.chunks(40) {
+            let offset = (u64_at(row, 32) & 0xFFFF_FFFF_FFFF) as usize;
+            let size = usize::from(u16_at(row, 38));
+            assert_eq!(offset, end);
+            let page = &stored[offset..offset + size];
+            assert_eq!(Sha256::of(page).0, hash_at(row, 0));
+            let length = PAGE.min(plain - self.metadata.len());
+            let whole = if size == length { page.to_vec() } else { inflate(page) };
+            assert_eq!(whole.len(), length);
+            self.metadata.extend(whole);
+            end += size;
+        }
+        assert_eq!((end, self.metadata.len()), (stored.len(), plain));
         let mut header = self.bytes[..128].to_vec();
         header[0x50..0x70].fill(0);
         header.extend(Sha256::of(self.manifest).0);
-        header.extend(Sha256::of(&levels[0]).0);
+        header.extend(Sha256::of(levels[0].0).0);
         assert_eq!(Sha256::of(&header).0, self.package_hash);
     }
 
     fn read_tables(&mut self, data: usize) {
-        let metadata = self.metadata;
+        let held = self.metadata.clone();
+        let metadata = held.as_slice();
         self.chunk_size = u32_at(metadata, 0).into();
         assert!(self.chunk_size.is_power_of_two());
         assert!((4096..=1 << 20).contains(&self.chunk_size));
@@ -157,7 +195,7 @@ impl<'a> Image<'a> {
         }
         assert!(counts[0] >= 1);
         let rows = |table: usize| metadata[starts[table]..starts[table + 1]].chunks(sizes[table]);
-        self.strings = &metadata[starts[6]..];
+        self.strings = metadata[starts[6]..].to_vec();
         self.xattrs = (starts[5], counts[5]);
         for row in rows(0) {
             assert_eq!((u16_at(row, 2), u32_at(row, 0x2C)), (0, 0));
@@ -194,35 +232,30 @@ impl<'a> Image<'a> {
         self.hashes = rows(4).map(|row| hash_at(row, 0)).collect();
     }
 
-    fn string(&self, place: u32, length: usize) -> &'a [u8] {
+    fn string(&self, place: u32, length: usize) -> &[u8] {
         &self.strings[place as usize..place as usize + length]
     }
 
     /// The blocks tile the data section, and each is what its row says.
     fn check_blocks(&mut self, data: usize) {
-        let mut at = data as u64;
+        let mut at = 0;
         for block in &self.blocks {
             assert_eq!(block.offset, at);
             assert!(block.stored > 0 && block.plain > 0);
             assert!(u64::from(block.plain) <= self.chunk_size);
-            let stored = &self.bytes[at as usize..at as usize + block.stored as usize];
+            let start = data + at as usize;
+            let stored = &self.bytes[start..start + block.stored as usize];
             assert_eq!(Sha256::of(stored).0, block.hash);
             let plain = match block.method {
                 0 => stored.to_vec(),
-                1 => {
-                    let mut plain = Vec::new();
-                    let mut decoder = flate2::read::ZlibDecoder::new(stored);
-                    decoder.read_to_end(&mut plain).expect("a zlib stream");
-                    assert_eq!(decoder.total_in(), u64::from(block.stored));
-                    plain
-                }
+                1 => inflate(stored),
                 other => panic!("method {other}"),
             };
             assert_eq!(plain.len(), block.plain as usize);
             self.plain.push(plain);
             at += u64::from(block.stored);
         }
-        assert_eq!(at, self.bytes.len() as u64);
+        assert_eq!(data as u64 + at, self.bytes.len() as u64);
     }
 
     /// Every block is some chunk's, no two are alike, every chunk some file's.

@@ -158,6 +158,7 @@ impl<'a> Image<'a> {
         let setup = Setup {
             compression: options.compression,
             level: options.level,
+            partial_level: options.level,
             threads: options.threads,
             chunk_size: usize::try_from(options.chunk_size).unwrap_or(usize::MAX),
             hashed: Hashed::Plain,
@@ -211,7 +212,7 @@ impl<'a> Image<'a> {
             signature_offset: U64::new(0),
             signature_size: U64::new(0),
             package_hash: [0; 32],
-            reserved: [0; 16],
+            reserved: [U64::new(0); 2],
         }
     }
 

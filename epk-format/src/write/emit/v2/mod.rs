@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The data is written first, to the spool: only then it is known how many blocks there are. Then
-//! the metadata is hashed, and all goes to the output from front to back.
+//! the metadata is compressed and hashed in memory, and all goes to the output from front to back.
 
 mod content;
 mod order;
@@ -20,25 +20,32 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{I64, U16, U32, U64};
 
 use self::content::{Packed, Packer, Tag, key};
-use self::pages::{HashTree, Pages, tree_size};
+use self::pages::{HashTree, Pages};
 use self::tree::{Node, Tree};
+use super::super::compress::Encoder;
 use super::super::entry::Kind;
 use super::super::error::{Limit, WriteError};
 use super::super::pipeline::{self, Block, Hashed, Setup};
-use super::super::{Job, Written};
+use super::super::{Job, MAX_LEVEL, Written};
 use super::{BUFFER, at, check_empty, length, limit, sign};
 use crate::digest::{Hasher, Sha256};
 use crate::layout::block::{self, BlockEntry};
 use crate::layout::header::{self, Flags, Header};
 use crate::layout::metadata::{
-    CHUNK_SIZE, ENTRY_SIZE, EntryRow, HASH_SIZE, KIND_ALIAS, KIND_FILE, KIND_FOLDER, KIND_SHIFT,
-    KIND_SYMLINK, NODE_SIZE, NodeRow, SUPERBLOCK_SIZE, Superblock, XATTR_SIZE, XattrRow,
-    ZERO_CHUNK,
+    EntryRow, KIND_ALIAS, KIND_FILE, KIND_FOLDER, KIND_SHIFT, KIND_SYMLINK, NodeRow, Superblock,
+    XattrRow, ZERO_CHUNK,
 };
 use crate::limits;
 
 /// The most rows a table may have: the two numbers above it have a meaning of their own.
 const MAX_COUNT: u64 = (1 << 32) - 2;
+/// The level for what small files share, and for metadata: a step more. In a Python installation
+/// with numpy, pandas and scipy (11,843 files, 407 MB) at level 7 this saves 0.24 MB of 123.8 and
+/// costs a twentieth more CPU time; level 8 for everything saves 0.47 MB and costs two fifths.
+fn partial_level(level: u32) -> u32 {
+    if level == 0 { 0 } else { (level + 1).min(MAX_LEVEL) }
+}
+
 /// Permissions of folders that have no entry.
 const FOLDER_PERMISSIONS: u16 = 0o755;
 /// Permissions of links and aliases.
@@ -118,6 +125,7 @@ fn write_data<S: Write>(
     let setup = Setup {
         compression: options.compression,
         level: options.level,
+        partial_level: partial_level(options.level),
         threads: options.threads,
         chunk_size: usize::try_from(options.chunk_size).unwrap_or(usize::MAX),
         hashed: Hashed::Stored,
@@ -206,10 +214,11 @@ impl Image<'_> {
         output: &mut W,
         spool: &mut S,
     ) -> Result<(Header, u64), WriteError> {
-        let metadata_size = self.metadata_size();
-        let tree_size = tree_size(metadata_size);
+        // Nothing in the metadata depends on where it lies.
+        let pages = self.metadata().map_err(at(0))?;
+        let tree = HashTree::new(&pages.rows);
         let manifest_size = length(self.job.manifest.len());
-        let manifest_offset = length(header::SIZE).saturating_add(tree_size);
+        let manifest_offset = length(header::SIZE).saturating_add(tree.size());
         let signature_offset = manifest_offset.saturating_add(manifest_size);
         let mut header = Header {
             magic: U32::new(header::MAGIC),
@@ -217,24 +226,20 @@ impl Image<'_> {
             flags: U32::new(Flags::empty().bits()),
             header_size: U32::new(u32::try_from(header::SIZE).unwrap_or(u32::MAX)),
             toc_offset: U64::new(signature_offset),
-            toc_size: U64::new(metadata_size),
+            toc_size: U64::new(length(pages.stored.len())),
             block_table_offset: U64::new(length(header::SIZE)),
-            block_table_size: U64::new(tree_size),
+            block_table_size: U64::new(tree.size()),
             manifest_offset: U64::new(manifest_offset),
             manifest_size: U64::new(manifest_size),
             signature_offset: U64::new(0),
             signature_size: U64::new(0),
             package_hash: [0; 32],
-            reserved: [0; 16],
+            reserved: [U64::new(pages.plain_size), U64::new(0)],
         };
         let manifest_hash = Sha256::of(self.job.manifest);
-        let mut tree = HashTree::new(&[]);
         let mut hash = |header: &mut Header| {
             let metadata_offset = signature_offset.saturating_add(header.signature_size.get());
             header.toc_offset = U64::new(metadata_offset);
-            // Blocks know their places in the image, and the signature lies before them.
-            let pages = self.metadata(io::sink(), metadata_offset.saturating_add(metadata_size));
-            tree = HashTree::new(&pages.map_err(at(metadata_offset))?);
             let mut hasher = Hasher::new();
             hasher.update(header.as_bytes());
             hasher.update(manifest_hash.as_bytes());
@@ -248,7 +253,11 @@ impl Image<'_> {
                 Vec::new()
             }
         };
-        let size = self.put(&header, &tree, &signature, output, spool)?;
+        let mut front = vec![0; header::SIZE];
+        tree.write(&mut front).map_err(at(0))?;
+        front.extend_from_slice(self.job.manifest);
+        front.extend_from_slice(&signature);
+        let size = self.put(&header, &front, &pages.stored, output, spool)?;
         Ok((header, size))
     }
 
@@ -257,21 +266,17 @@ impl Image<'_> {
     fn put<W: Write + Seek, S: Read + Seek>(
         &self,
         header: &Header,
-        tree: &HashTree,
-        signature: &[u8],
+        front: &[u8],
+        metadata: &[u8],
         output: &mut W,
         spool: &mut S,
     ) -> Result<u64, WriteError> {
         let metadata_offset = header.toc_offset.get();
         let data_offset = metadata_offset.saturating_add(header.toc_size.get());
-        let mut front = vec![0; header::SIZE];
         let copied = (|| {
-            tree.write(&mut front)?;
-            front.extend_from_slice(self.job.manifest);
-            front.extend_from_slice(signature);
             output.seek(SeekFrom::Start(0))?;
-            output.write_all(&front)?;
-            self.metadata(&mut *output, data_offset)?;
+            output.write_all(front)?;
+            output.write_all(metadata)?;
             output.flush()
         })();
         copied.map_err(at(metadata_offset))?;
@@ -287,24 +292,11 @@ impl Image<'_> {
         Ok(data_offset.saturating_add(self.data.size))
     }
 
-    fn metadata_size(&self) -> u64 {
-        let tables = [
-            (self.tree.nodes.len(), NODE_SIZE),
-            (self.tree.entries.len(), ENTRY_SIZE),
-            (self.data.chunks.len(), CHUNK_SIZE),
-            (self.data.blocks.len(), block::SIZE),
-            (self.packed.contents.len(), HASH_SIZE),
-        ];
-        let rows = tables.into_iter().map(|(count, size)| length(count) * length(size));
-        rows.sum::<u64>()
-            + length(SUPERBLOCK_SIZE)
-            + self.tree.xattrs * length(XATTR_SIZE)
-            + self.tree.strings.size()
-    }
-
-    /// Writes the metadata and gives the hashes of its pages.
-    fn metadata(&self, out: impl Write, data_offset: u64) -> io::Result<Vec<Sha256>> {
-        let mut out = BufWriter::with_capacity(BUFFER, Pages::new(out));
+    /// The metadata in pages.
+    fn metadata(&self) -> io::Result<Pages> {
+        let options = self.job.options;
+        let encoder = Encoder::new(options.compression, partial_level(options.level));
+        let mut out = BufWriter::with_capacity(BUFFER, Pages::new(encoder));
         let superblock = Superblock {
             chunk_size: U32::new(self.job.options.chunk_size),
             reserved: U32::new(0),
@@ -333,7 +325,7 @@ impl Image<'_> {
         for &chunk in &self.data.chunks {
             out.write_all(U32::new(chunk).as_bytes())?;
         }
-        let mut offset = data_offset;
+        let mut offset = 0_u64;
         for block in &self.data.blocks {
             let row = BlockEntry {
                 offset: U64::new(offset),
@@ -352,7 +344,7 @@ impl Image<'_> {
         }
         self.xattrs(&mut out)?;
         self.tree.strings.write(&mut out)?;
-        Ok(out.into_inner().map_err(io::IntoInnerError::into_error)?.finish())
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
     }
 
     fn xattrs(&self, out: &mut impl Write) -> io::Result<()> {

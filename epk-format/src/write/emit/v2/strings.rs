@@ -40,11 +40,6 @@ impl<'a> Strings<'a> {
         self.places.get(string).copied().unwrap_or(0)
     }
 
-    /// Bytes of the area.
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
-
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         self.order.iter().try_for_each(|string| out.write_all(string))
     }
