@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    cat, convert, extract, inspect, keygen, ls, mount, mounts, pack, run, umount, verify,
+    cat, convert, diff, extract, import, inspect, keygen, ls, mount, mounts, pack, run, umount,
+    verify,
 };
 use crate::exit::Failure;
 
@@ -23,6 +24,7 @@ pub(crate) struct Cli {
 enum Command {
     Pack(Box<pack::Args>),
     Convert(Box<convert::ConvertArgs>),
+    Import(Box<import::ImportArgs>),
     Run(run::RunArgs),
     Mount(mount::MountArgs),
     Umount(umount::UmountArgs),
@@ -32,6 +34,7 @@ enum Command {
     Ls(ls::LsArgs),
     Cat(cat::CatArgs),
     Extract(extract::ExtractArgs),
+    Diff(diff::DiffArgs),
     Keygen(keygen::KeygenArgs),
 }
 
@@ -40,6 +43,7 @@ impl Cli {
         match &self.command {
             Command::Pack(args) => pack::run(args),
             Command::Convert(args) => convert::convert(args),
+            Command::Import(args) => import::import(args),
             Command::Verify(args) => verify::verify(args),
             Command::Mount(args) => mount::mount(args),
             Command::Umount(args) => umount::umount(args),
@@ -49,6 +53,7 @@ impl Cli {
             Command::Ls(args) => ls::ls(args),
             Command::Cat(args) => cat::cat(args),
             Command::Extract(args) => extract::extract(args),
+            Command::Diff(args) => diff::diff(args),
             Command::Keygen(args) => keygen::keygen(args),
         }
     }

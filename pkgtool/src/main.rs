@@ -5,8 +5,10 @@ mod cli;
 mod commands;
 mod convert;
 mod deep;
+mod diff;
 mod exit;
 mod extract;
+mod import;
 mod input;
 mod launch;
 mod namespace;
@@ -14,6 +16,7 @@ mod pack;
 mod progress;
 mod select;
 mod signals;
+mod to_tar;
 
 use std::process::ExitCode;
 

@@ -227,6 +227,12 @@ fn json_keeps_to_its_schema() {
     assert_eq!(lines("verify --json --compat --kernel-api 2.0 signed.epk"), 1);
     assert_eq!(lines("ls --json signed.epk"), 4);
     assert_eq!(lines("inspect --json signed.epk"), 1);
+    assert_eq!(lines("diff --json plain.epk signed.epk"), 1);
+    assert_eq!(lines("diff --json signed.epk plain.epk"), 1);
+    assert_eq!(lines("diff --json plain.epk plain.epk"), 1);
+    assert!(pkgtool(folder, "extract --to-tar app.tar plain.epk").status.success());
+    assert_eq!(lines("import app.tar -o imported.epk --json"), 1);
+    assert_eq!(lines("diff --json plain.epk imported.epk"), 1);
 
     fs::create_dir(folder.join("mnt")).expect("made");
     let mounted = pkgtool(folder, "mount plain.epk mnt");
@@ -245,6 +251,7 @@ fn exit_statuses_are_as_told() {
     let folder = folder.path();
     fs::write(folder.join("nonsense"), "nonsense\n").expect("written");
     fs::write(folder.join("empty"), "").expect("written");
+    assert!(pkgtool(folder, "pack app -o changed.epk --alias sbin=bin").status.success());
     for (arguments, status) in [
         ("pack app -o app.epk", 0),
         ("keygen key", 0),
@@ -276,6 +283,22 @@ fn exit_statuses_are_as_told() {
         ("cat app.epk bin", 1),
         ("extract app.epk app", 1),
         ("extract nonsense x", 4),
+        ("extract app.epk", 2),
+        ("extract app.epk --to-tar app.tar", 0),
+        ("extract app.epk --to-tar app.tar", 1),
+        ("extract app.epk --to-tar nothing/app.tar", 3),
+        ("import app.tar -o imported.epk", 0),
+        ("import app.tar -o imported.epk --name x", 2),
+        ("import app.tar -o imported.epk --max-size 1", 1),
+        ("import nothing -o x.epk", 3),
+        ("import empty -o x.epk", 4),
+        ("import nonsense -o x.epk", 1),
+        ("import app -o x.epk", 1),
+        ("diff app.epk imported.epk", 0),
+        ("diff app.epk signed.epk", 0),
+        ("diff app.epk changed.epk", 1),
+        ("diff app.epk nothing", 3),
+        ("diff app.epk nonsense", 4),
         ("keygen key", 3),
         ("umount app", 1),
         ("mount app.epk nothing", 3),
@@ -311,6 +334,8 @@ fn standard_output_that_takes_nothing_is_an_error() {
         "ls app.epk",
         "cat app.epk bin/hi",
         "inspect app.epk",
+        "diff --json app.epk app.epk",
+        "extract --to-tar - app.epk",
         "keygen key",
         "pack app -o app.epk --json",
         "convert app.epk -o one.epk --lossy --json",

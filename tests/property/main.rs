@@ -1,5 +1,5 @@
-//! What holds for every tree: packed, mounted, extracted and converted, nothing changes but what
-//! is named. `PROPTEST_CASES` says of how many trees it is shown.
+//! What holds for every tree: packed, mounted, extracted, archived and converted, nothing changes
+//! but what is named. `PROPTEST_CASES` says of how many trees it is shown.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -96,6 +96,21 @@ proptest! {
         for (number, image) in images.iter().enumerate() {
             prop_assert!(*image == images[0], "package {number} is another one");
         }
+    }
+
+    #[test]
+    fn an_archive_brings_the_tree_back(tree in trees()) {
+        let folder = temp_folder();
+        let at = folder.path();
+        let tree = tree.build(&at.join("tree"), false);
+        pack(&tree, &at.join("one.epk"), &[]);
+        let _quiet = pkgtool(at, &["extract", "--to-tar", "one.tar", "one.epk"]);
+        let _said = pkgtool(at, &["import", "one.tar", "-o", "two.epk"]);
+        equal("imported", &extracted(at, "two.epk"), &tree.expected());
+        let _said = pkgtool(at, &["diff", "one.epk", "two.epk"]);
+        let _quiet = pkgtool(at, &["extract", "--to-tar", "two.tar", "two.epk"]);
+        let bytes = |name: &str| fs::read(at.join(name)).expect("made");
+        prop_assert!(bytes("one.tar") == bytes("two.tar"), "another archive");
     }
 
     #[test]

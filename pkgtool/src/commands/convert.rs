@@ -10,12 +10,13 @@ use epk_format::signature::KeyId;
 use epk_format::write::{self, Format, Job, Plan, PlanError, Written};
 use serde::Serialize;
 
-use super::pack::{self, Method, Version};
+use super::pack::Version;
 use crate::convert::contents::Files;
 use crate::convert::tree::{self, Converted, Loss};
 use crate::exit::{Failure, print_line};
 use crate::input::{TrustArgs, open_in_full};
 use crate::pack::losses::counted;
+use crate::pack::make::{self, Method};
 use crate::pack::output::Output;
 use crate::progress::Bar;
 
@@ -49,7 +50,7 @@ pub(crate) struct ConvertArgs {
     /// Bytes of content in a block; K and M are units
     ///
     /// A power of two from 4K to 1M; in format 1.0 any number up to 64M.
-    #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = pack::chunk_size)]
+    #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = make::chunk_size)]
     chunk_size: u32,
 
     /// Which blocks are compressed
@@ -92,9 +93,9 @@ pub(crate) struct ConvertArgs {
 pub(crate) fn convert(args: &ConvertArgs) -> Result<(), Failure> {
     let package = open_in_full(&args.file, &args.trust.open_options()?)?;
     let format = args.to.map_or_else(|| other(package.format()), Format::from);
-    pack::check_chunk_size(format, args.chunk_size)?;
+    make::check_chunk_size(format, args.chunk_size)?;
     let (command, key) = (args.signature_command.as_deref(), args.public_key.as_deref());
-    let signer = pack::signer(args.sign.as_deref(), command, key)?;
+    let signer = make::signer(args.sign.as_deref(), command, key)?;
     let mut output = Output::create(&args.output, args.force)?;
 
     let Converted { entries, files, lost } = tree::convert(&package, &args.file, format)?;
@@ -105,7 +106,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<(), Failure> {
     warn(args, &package, &plan, &lost, signer.is_some());
 
     let bar = Bar::new(plan.content_bytes().unwrap_or(u64::MAX));
-    let options = pack::writing(args.chunk_size, args.compression, args.level, args.threads);
+    let options = make::writing(args.chunk_size, args.compression, args.level, args.threads);
     let files = Files::new(&package, files);
     let job = Job {
         signer: signer.as_deref(),
@@ -118,9 +119,9 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<(), Failure> {
     bar.clear();
     let written = written.map_err(|error| match files.into_error() {
         Some(damage) => Failure::package(&args.file, &damage),
-        None => pack::bad_write(&error),
+        None => make::bad_write(&error),
     })?;
-    let key = pack::key_of(&mut output, &written)?;
+    let key = make::key_of(&mut output, &written)?;
     output.publish()?;
     report(args, &Summary::new(args, &package, format, &written, key.as_ref(), lost))
 }
@@ -153,7 +154,7 @@ fn warn(args: &ConvertArgs, package: &Package<File>, plan: &Plan, lost: &[Loss],
         eprintln!("warning: {loss}");
     }
     if let Ok(manifest) = package.parse_manifest() {
-        pack::warn_of_targets(&manifest, plan);
+        make::warn_of_targets(&manifest, plan);
     }
     if package.header().signature_size.get() != 0 && !signs {
         let file = args.file.display();

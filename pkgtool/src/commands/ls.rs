@@ -94,7 +94,7 @@ fn target(package: &Package<std::fs::File>, id: NodeId) -> io::Result<Vec<u8>> {
     package.link_target(id).map_err(io::Error::other)
 }
 
-fn kind_name(kind: Kind) -> &'static str {
+pub(crate) fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::File => "file",
         Kind::Folder => "folder",

@@ -2,7 +2,9 @@
 
 pub(crate) mod cat;
 pub(crate) mod convert;
+pub(crate) mod diff;
 pub(crate) mod extract;
+pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod ls;

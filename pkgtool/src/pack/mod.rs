@@ -7,9 +7,13 @@ pub(crate) mod aliases;
 pub(crate) mod contents;
 pub(crate) mod links;
 pub(crate) mod losses;
+pub(crate) mod make;
 pub(crate) mod output;
 pub(crate) mod sign;
 pub(crate) mod summary;
 pub(crate) mod times;
 pub(crate) mod walk;
-mod xattrs;
+pub(crate) mod xattrs;
+
+/// The manifest's name in a folder.
+pub(crate) const MANIFEST: &str = "manifest.toml";

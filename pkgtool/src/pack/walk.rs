@@ -435,7 +435,7 @@ fn special_name(kind: SFlag) -> &'static str {
     }
 }
 
-fn bit_names(bits: u32) -> String {
+pub(crate) fn bit_names(bits: u32) -> String {
     let names = [(0o4000, "set-user-id"), (0o2000, "set-group-id"), (0o1000, "sticky")];
     let set: Vec<_> = names.iter().filter(|(bit, _)| bits & bit != 0).map(|&(_, n)| n).collect();
     set.join(", ")

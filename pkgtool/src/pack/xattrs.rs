@@ -52,7 +52,7 @@ fn list(file: impl AsFd) -> Result<Vec<u8>, Errno> {
     }
 }
 
-fn is_meaningful(name: &[u8]) -> bool {
+pub(crate) fn is_meaningful(name: &[u8]) -> bool {
     name.starts_with(b"user.")
         || name.starts_with(b"system.posix_acl_")
         || name == b"security.capability"

@@ -206,6 +206,92 @@ pub fn paths(image: &[u8]) -> Vec<String> {
     shown(image).into_keys().filter(|path| path != "manifest.toml").collect()
 }
 
+/// The real mksquashfs. Without it a test says so and passes, unless `EPK_MKSQUASHFS` is set.
+pub fn has_mksquashfs() -> bool {
+    let has = Command::new("mksquashfs").arg("-version").output().is_ok();
+    assert!(has || std::env::var_os("EPK_MKSQUASHFS").is_none(), "there is no `mksquashfs`");
+    if !has {
+        eprintln!("skipped: there is no `mksquashfs`");
+    }
+    has
+}
+
+/// Runs a program of the machine in a folder.
+#[track_caller]
+pub fn tool(folder: &Path, program: &str, arguments: &[&str]) {
+    let mut command = Command::new(program);
+    let output = command.args(arguments).current_dir(folder).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+}
+
+/// A tar archive in the making, with whatever headers a test wants.
+#[derive(Default)]
+pub struct Archive(pub Vec<u8>);
+
+impl Archive {
+    /// An entry of a kind, with a target and content. A `change` may spoil the header.
+    pub fn raw(
+        mut self,
+        (kind, path, target): (u8, &str, &str),
+        content: &[u8],
+        change: impl FnOnce(&mut tar::Header),
+    ) -> Self {
+        let mut header = tar::Header::new_gnu();
+        let fields = header.as_old_mut();
+        fields.name[..path.len()].copy_from_slice(path.as_bytes());
+        fields.linkname[..target.len()].copy_from_slice(target.as_bytes());
+        fields.linkflag = [kind];
+        header.set_size(content.len() as u64);
+        header.set_mode(if kind == b'5' { 0o755 } else { 0o644 });
+        for set in [tar::Header::set_uid, tar::Header::set_gid, tar::Header::set_mtime] {
+            set(&mut header, 0);
+        }
+        change(&mut header);
+        header.set_cksum();
+        self.0.extend(header.as_bytes());
+        self.0.extend(content);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+
+    pub fn file(self, path: &str, content: &[u8]) -> Self {
+        self.raw((b'0', path, ""), content, |_| {})
+    }
+
+    pub fn folder(self, path: &str) -> Self {
+        self.raw((b'5', path, ""), b"", |_| {})
+    }
+
+    /// A link, symbolic (`2`) or hard (`1`).
+    pub fn link(self, kind: u8, path: &str, target: &str) -> Self {
+        self.raw((kind, path, target), b"", |_| {})
+    }
+
+    /// An extended header for the next entry.
+    pub fn pax(self, records: &[(&str, &[u8])]) -> Self {
+        let mut text = Vec::new();
+        for (key, value) in records {
+            let length = key.len() + value.len() + 3;
+            let length = (length..).find(|n| n.to_string().len() + length == *n).expect("one");
+            text.extend([format!("{length} {key}=").as_bytes(), value, b"\n"].concat());
+        }
+        self.raw((b'x', "pax", ""), &text, |_| {})
+    }
+
+    /// The manifest, with `bin/app` for its entry.
+    pub fn app(self) -> Self {
+        let run = b"#!/bin/sh\necho hello\n";
+        let app = |header: &mut tar::Header| header.set_mode(0o755);
+        self.file("manifest.toml", MANIFEST.as_bytes()).raw((b'0', "bin/app", ""), run, app)
+    }
+
+    pub fn end(mut self) -> Vec<u8> {
+        self.0.extend([0; 1024]);
+        self.0
+    }
+}
+
 /// The names in a folder of this machine, recursively, sorted.
 pub fn walk(folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();

@@ -1,6 +1,7 @@
 //! What holds for every launch, whoever launches.
 
 mod failures;
+mod imported;
 mod launch;
 mod lifetime;
 mod profile;
