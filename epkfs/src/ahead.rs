@@ -1,30 +1,27 @@
 //! When to load a block before it is asked for.
 //!
-//! One reader that goes through a package from front to back, file after file, waits for each
-//! block while another processor has nothing to do. So a thread that has sent its answer loads
-//! the next block before it takes another request, as long as another thread is there to take
-//! it. The order of blocks is the order of paths, or of an access profile, so the next block is
-//! what such a reader wants. Where several requests are under way, or reads jump, nothing is
-//! loaded: it would take the processor from what is wanted for certain.
+//! One reader that goes through a package file after file waits for each block while another
+//! processor has nothing to do. So a thread that has sent its answer loads what comes next before
+//! it takes another request, as long as another thread is there to take it. Files of a folder
+//! have consecutive numbers in the order of their names, so the next file is the next number.
+//! Where several requests are under way, or reads jump, nothing is loaded: it would take the
+//! processor from what is wanted for certain.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use epk_format::package::BlockIndex;
+use epk_format::package::NodeId;
 
-/// A read that begins at most this many blocks after the one before goes on with it.
-const STRIDE: u64 = 8;
+/// A read of a file whose number is at most this much above the last one's goes on with it.
+const STRIDE: u64 = 4;
 
-/// What no block's number is.
+/// What no file's number is.
 const NONE: u64 = u64::MAX;
-
-/// Blocks that are held ready.
-const DEPTH: u32 = 2;
 
 /// What the threads know of each other.
 pub(crate) struct Ahead {
     /// Whether there is more than one thread.
     enabled: bool,
-    /// The last block that was asked for.
+    /// The last file that was read.
     last: AtomicU64,
     /// Threads that are answering a request.
     serving: AtomicUsize,
@@ -48,18 +45,14 @@ impl Ahead {
         Serving(self)
     }
 
-    /// The blocks to load now that an answer which ended in `block` was sent, if any, one after
-    /// another as long as no other request comes.
-    pub(crate) fn after(&self, block: BlockIndex) -> Option<impl Iterator<Item = BlockIndex>> {
-        let BlockIndex(block) = block;
-        let previous = self.last.swap(block.into(), Relaxed);
-        let goes_on = u64::from(block).checked_sub(previous).is_some_and(|step| step <= STRIDE);
-        if !self.enabled || !goes_on || !self.is_quiet() || self.loading.swap(true, Relaxed) {
-            return None;
-        }
-        let turn = Turn(self);
-        let blocks = (1..=DEPTH).filter_map(move |step| block.checked_add(step));
-        Some(blocks.take_while(move |_| turn.goes_on()).map(BlockIndex))
+    /// Notes that a file was read. If the reader goes on from where it was, and nobody else
+    /// reads, it is this thread's turn to load ahead.
+    pub(crate) fn after(&self, file: NodeId) -> Option<Turn<'_>> {
+        let file = u64::from(file.number());
+        let previous = self.last.swap(file, Relaxed);
+        let goes_on = file.checked_sub(previous).is_some_and(|step| step <= STRIDE);
+        let turn = self.enabled && goes_on && self.is_quiet();
+        (turn && !self.loading.swap(true, Relaxed)).then_some(Turn(self))
     }
 
     /// Whether no other thread is answering.
@@ -78,10 +71,11 @@ impl Drop for Serving<'_> {
 }
 
 /// The right to load ahead.
-struct Turn<'a>(&'a Ahead);
+pub(crate) struct Turn<'a>(&'a Ahead);
 
 impl Turn<'_> {
-    fn goes_on(&self) -> bool {
+    /// Whether there is still nothing better to do.
+    pub(crate) fn goes_on(&self) -> bool {
         self.0.is_quiet()
     }
 }
@@ -96,43 +90,38 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
 
-    fn blocks(ahead: &Ahead, after: u32) -> Option<Vec<u32>> {
-        let blocks = ahead.after(BlockIndex(after))?;
-        Some(blocks.map(|BlockIndex(block)| block).collect())
+    fn after(ahead: &Ahead, file: usize) -> bool {
+        ahead.after(NodeId::from_index(file).expect("a number")).is_some()
     }
 
     #[test]
     fn a_reader_that_goes_on_is_served_ahead() {
         let ahead = Ahead::new(2);
         let _serving = ahead.serve();
-        assert_eq!(blocks(&ahead, 5), None);
-        assert_eq!(blocks(&ahead, 5), Some(vec![6, 7]));
-        assert_eq!(blocks(&ahead, 6), Some(vec![7, 8]));
-        assert_eq!(blocks(&ahead, 9), Some(vec![10, 11]));
-        // Back, and far away.
-        assert_eq!(blocks(&ahead, 8), None);
-        assert_eq!(blocks(&ahead, 80), None);
-        assert_eq!(blocks(&ahead, u32::MAX), None);
+        let turns = [5, 5, 6, 9, 13, 12, 80, 85].map(|file| after(&ahead, file));
+        assert_eq!(turns, [false, true, true, true, true, false, false, false]);
     }
 
     #[test]
     fn not_where_it_would_be_in_the_way() {
         let alone = Ahead::new(1);
-        assert_eq!((blocks(&alone, 1), blocks(&alone, 1)), (None, None));
+        assert!(!after(&alone, 1) && !after(&alone, 1));
 
         let ahead = Ahead::new(2);
         let first = ahead.serve();
-        ahead.after(BlockIndex(1)).map(Iterator::count);
+        assert!(!after(&ahead, 1));
         {
-            let turn = ahead.after(BlockIndex(1));
-            assert!(turn.is_some());
-            assert_eq!(blocks(&ahead, 1), None, "one thread at a time");
+            let turn = ahead.after(NodeId::from_index(1).expect("a number"));
+            assert!(turn.is_some_and(|turn| {
+                assert!(!after(&ahead, 1), "one thread at a time");
+                turn.goes_on()
+            }));
         }
-        assert!(ahead.after(BlockIndex(1)).is_some());
+        assert!(after(&ahead, 1));
         let second = ahead.serve();
-        assert_eq!(blocks(&ahead, 1), None, "two requests at once");
+        assert!(!after(&ahead, 1), "two requests at once");
         drop(second);
-        assert!(ahead.after(BlockIndex(1)).is_some());
+        assert!(after(&ahead, 1));
         drop(first);
     }
 }

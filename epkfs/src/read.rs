@@ -15,6 +15,12 @@ use crate::stats::Counters;
 /// Plain bytes of a block that is so large that a thread doesn't keep memory for the next one.
 const LARGE_BLOCK: u32 = 1 << 20;
 
+/// Blocks that are loaded ahead at most, after one answer.
+const BLOCKS_AHEAD: usize = 2;
+/// Files behind the one that was read in which they may lie, and bytes of each that count.
+const FILES_AHEAD: usize = 4;
+const BYTES_AHEAD: u64 = 128 << 10;
+
 thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
 }
@@ -79,9 +85,9 @@ impl<S: Source> Reader<S> {
     ) -> Result<T, Errno> {
         let _serving = self.ahead.serve();
         WORKER.with_borrow_mut(|worker| {
-            let (delivered, last) = self.answer(id, offset, size, worker, counters, deliver)?;
-            if let Some(last) = last {
-                self.load_ahead(last, &mut worker.scratch, counters);
+            let (delivered, ends) = self.answer(id, offset, size, worker, counters, deliver)?;
+            if ends {
+                self.load_ahead(id, &mut worker.scratch, counters);
             }
             Ok(delivered)
         })
@@ -109,7 +115,7 @@ impl<S: Source> Reader<S> {
         }
     }
 
-    /// What `deliver` made of the bytes, and the last block that some of them are from.
+    /// What `deliver` made of the bytes, and whether the file ends with them.
     fn answer<T>(
         &self,
         id: NodeId,
@@ -118,7 +124,7 @@ impl<S: Source> Reader<S> {
         Worker { scratch, reply }: &mut Worker,
         counters: &Counters,
         deliver: impl FnOnce(&[u8]) -> T,
-    ) -> Result<(T, Option<BlockIndex>), Errno> {
+    ) -> Result<(T, bool), Errno> {
         let metadata = |error: Error| self.damage.metadata(&error);
         let file_size = self.package.node(id).map_err(metadata)?.size;
         let end = offset.saturating_add(u64::from(size)).min(file_size);
@@ -131,7 +137,6 @@ impl<S: Source> Reader<S> {
             reply.resize(expected, 0);
         }
         let mut rest = reply.get_mut(..expected).ok_or(Errno::EIO)?;
-        let mut last = None;
         for piece in self.package.pieces(id, offset..end).map_err(metadata)? {
             let piece = piece.map_err(metadata)?;
             let length = usize::try_from(piece.length()).map_err(|_| Errno::EIO)?;
@@ -139,11 +144,12 @@ impl<S: Source> Reader<S> {
             rest = tail;
             match piece {
                 // What is in memory as a whole is not copied.
-                Piece::Bytes(bytes) if length == expected => return Ok((deliver(bytes), last)),
+                Piece::Bytes(bytes) if length == expected => {
+                    return Ok((deliver(bytes), end == file_size));
+                }
                 Piece::Bytes(bytes) => room.copy_from_slice(bytes),
                 Piece::Zeros { .. } => room.fill(0),
                 Piece::Block { index, start, .. } => {
-                    last = Some(index);
                     let plain_size = self.plain_size(index, counters).ok_or(Errno::EIO)?;
                     if start == 0 && length == plain_size {
                         self.cache
@@ -157,7 +163,7 @@ impl<S: Source> Reader<S> {
                         self.block(index, scratch, counters).map_err(|Failure| Errno::EIO)?;
                     let bytes = part(&block, start, length).ok_or(Errno::EIO)?;
                     if length == expected {
-                        return Ok((deliver(bytes), last));
+                        return Ok((deliver(bytes), end == file_size));
                     }
                     room.copy_from_slice(bytes);
                 }
@@ -167,23 +173,33 @@ impl<S: Source> Reader<S> {
             return Err(Errno::EIO);
         }
         let bytes = reply.get(..expected).ok_or(Errno::EIO)?;
-        Ok((deliver(bytes), last))
+        Ok((deliver(bytes), end == file_size))
     }
 
-    /// Loads the blocks that will be asked for next, if that is likely and harmless.
-    fn load_ahead(&self, last: BlockIndex, scratch: &mut Scratch, counters: &Counters) {
-        for index in self.ahead.after(last).into_iter().flatten() {
-            if self.cache.has(index) {
-                continue;
-            }
+    /// Loads the blocks that will be asked for after the last byte of a file, if that is likely
+    /// and harmless: the first ones of the files behind it. Within a file the kernel itself asks
+    /// ahead.
+    fn load_ahead(&self, id: NodeId, scratch: &mut Scratch, counters: &Counters) {
+        let Some(turn) = self.ahead.after(id) else { return };
+        let files = (1..=FILES_AHEAD)
+            .filter_map(|step| usize::try_from(id.number()).ok()?.checked_add(step))
+            .filter_map(NodeId::from_index);
+        // What is wrong with any of this is told to who asks for it.
+        let pieces = files
+            .filter_map(|file| self.package.pieces(file, 0..BYTES_AHEAD).ok())
+            .flat_map(|pieces| pieces.map_while(Result::ok));
+        let blocks = pieces.filter_map(|piece| match piece {
+            Piece::Block { index, .. } if !self.cache.has(index) => Some(index),
+            _ => None,
+        });
+        for index in blocks.take(BLOCKS_AHEAD) {
             let size = self.package.block(index).map(|block| usize_of(block.plain_size));
-            // Neither the end of the package, nor blocks that would fill the cache.
-            if !size.is_ok_and(|size| size <= usize_of(LARGE_BLOCK).min(self.cache.capacity() / 4))
-            {
+            // Not those that would fill the cache.
+            let most = usize_of(LARGE_BLOCK).min(self.cache.capacity() / 4);
+            if !turn.goes_on() || !size.is_ok_and(|size| size <= most) {
                 return;
             }
             counters.blocks_ahead.one();
-            // Who asks for a damaged block is told then.
             let _loaded = self.block(index, scratch, counters);
         }
     }
