@@ -266,11 +266,6 @@ impl<S: Source> Package<S> {
         Sha256(self.common.header.package_hash)
     }
 
-    /// Says that the first `length` bytes of the image will be read soon: [`Source::will_need`].
-    pub fn will_need(&self, length: u64) {
-        self.source.will_need(length.min(self.image_size()));
-    }
-
     /// Bytes of the image.
     pub fn image_size(&self) -> u64 {
         self.common.size

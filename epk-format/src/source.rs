@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -23,12 +22,6 @@ pub trait Source: Send + Sync {
     /// [`io::ErrorKind::UnexpectedEof`] when the image ends before the buffer is full; otherwise
     /// what the underlying storage says.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
-
-    /// Says that the first `length` bytes will be read soon. A storage that can't do anything
-    /// about it doesn't.
-    fn will_need(&self, length: u64) {
-        let _unused = length;
-    }
 }
 
 impl Source for File {
@@ -39,12 +32,6 @@ impl Source for File {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         // pread(2): no shared position.
         FileExt::read_exact_at(self, buffer, offset)
-    }
-
-    fn will_need(&self, length: u64) {
-        // posix_fadvise(2): the kernel begins to read, and doesn't wait for the disk.
-        let _advice = NonZeroU64::new(length)
-            .map(|length| rustix::fs::fadvise(self, 0, Some(length), rustix::fs::Advice::WillNeed));
     }
 }
 
@@ -82,10 +69,6 @@ macro_rules! forward {
 
             fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
                 (**self).read_exact_at(buffer, offset)
-            }
-
-            fn will_need(&self, length: u64) {
-                (**self).will_need(length);
             }
         }
     )*};

@@ -122,12 +122,6 @@ impl BlockCache {
         Ok(())
     }
 
-    /// Whether a block is in the cache, or on its way.
-    pub(crate) fn has(&self, index: BlockIndex) -> bool {
-        let state = lock(&self.state);
-        state.blocks.contains(&index) || state.flights.contains_key(&index)
-    }
-
     /// Looks for a block, or takes on loading it.
     fn begin(&self, index: BlockIndex, keep: bool, counters: &Counters) -> Begun {
         let mut state = lock(&self.state);

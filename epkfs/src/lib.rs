@@ -42,7 +42,6 @@ pub mod stats;
 pub mod table;
 pub mod unmount;
 
-mod ahead;
 mod attr;
 mod cache;
 mod errno;

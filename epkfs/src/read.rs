@@ -7,19 +7,12 @@ use epk_format::source::Source;
 use epk_format::{Error, Package};
 use fuser::Errno;
 
-use crate::ahead::Ahead;
 use crate::cache::{BlockCache, Failure, Plain};
 use crate::errno::DamageLog;
 use crate::stats::Counters;
 
 /// Plain bytes of a block that is so large that a thread doesn't keep memory for the next one.
 const LARGE_BLOCK: u32 = 1 << 20;
-
-/// Blocks that are loaded ahead at most, after one answer.
-const BLOCKS_AHEAD: usize = 2;
-/// Files behind the one that was read in which they may lie, and bytes of each that count.
-const FILES_AHEAD: usize = 4;
-const BYTES_AHEAD: u64 = 128 << 10;
 
 thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
@@ -46,18 +39,12 @@ pub(crate) enum Wanted {
 pub(crate) struct Reader<S> {
     package: Package<S>,
     cache: BlockCache,
-    ahead: Ahead,
     damage: DamageLog,
 }
 
 impl<S: Source> Reader<S> {
-    pub(crate) fn new(
-        package: Package<S>,
-        cache: BlockCache,
-        threads: usize,
-        damage: DamageLog,
-    ) -> Self {
-        Self { package, cache, ahead: Ahead::new(threads), damage }
+    pub(crate) fn new(package: Package<S>, cache: BlockCache, damage: DamageLog) -> Self {
+        Self { package, cache, damage }
     }
 
     pub(crate) fn package(&self) -> &Package<S> {
@@ -83,14 +70,7 @@ impl<S: Source> Reader<S> {
         counters: &Counters,
         deliver: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, Errno> {
-        let _serving = self.ahead.serve();
-        WORKER.with_borrow_mut(|worker| {
-            let (delivered, ends) = self.answer(id, offset, size, worker, counters, deliver)?;
-            if ends {
-                self.load_ahead(id, &mut worker.scratch, counters);
-            }
-            Ok(delivered)
-        })
+        WORKER.with_borrow_mut(|worker| self.answer(id, offset, size, worker, counters, deliver))
     }
 
     /// The first byte from `offset` on that is data, or that lies in a hole; lseek(2) says what
@@ -115,7 +95,7 @@ impl<S: Source> Reader<S> {
         }
     }
 
-    /// What `deliver` made of the bytes, and whether the file ends with them.
+    /// What `deliver` made of the bytes.
     fn answer<T>(
         &self,
         id: NodeId,
@@ -124,7 +104,7 @@ impl<S: Source> Reader<S> {
         Worker { scratch, reply }: &mut Worker,
         counters: &Counters,
         deliver: impl FnOnce(&[u8]) -> T,
-    ) -> Result<(T, bool), Errno> {
+    ) -> Result<T, Errno> {
         let metadata = |error: Error| self.damage.metadata(&error);
         let file_size = self.package.node(id).map_err(metadata)?.size;
         let end = offset.saturating_add(u64::from(size)).min(file_size);
@@ -145,7 +125,7 @@ impl<S: Source> Reader<S> {
             match piece {
                 // What is in memory as a whole is not copied.
                 Piece::Bytes(bytes) if length == expected => {
-                    return Ok((deliver(bytes), end == file_size));
+                    return Ok(deliver(bytes));
                 }
                 Piece::Bytes(bytes) => room.copy_from_slice(bytes),
                 Piece::Zeros { .. } => room.fill(0),
@@ -163,7 +143,7 @@ impl<S: Source> Reader<S> {
                         self.block(index, scratch, counters).map_err(|Failure| Errno::EIO)?;
                     let bytes = part(&block, start, length).ok_or(Errno::EIO)?;
                     if length == expected {
-                        return Ok((deliver(bytes), end == file_size));
+                        return Ok(deliver(bytes));
                     }
                     room.copy_from_slice(bytes);
                 }
@@ -173,35 +153,7 @@ impl<S: Source> Reader<S> {
             return Err(Errno::EIO);
         }
         let bytes = reply.get(..expected).ok_or(Errno::EIO)?;
-        Ok((deliver(bytes), end == file_size))
-    }
-
-    /// Loads the blocks that will be asked for after the last byte of a file, if that is likely
-    /// and harmless: the first ones of the files behind it. Within a file the kernel itself asks
-    /// ahead.
-    fn load_ahead(&self, id: NodeId, scratch: &mut Scratch, counters: &Counters) {
-        let Some(turn) = self.ahead.after(id) else { return };
-        let files = (1..=FILES_AHEAD)
-            .filter_map(|step| usize::try_from(id.number()).ok()?.checked_add(step))
-            .filter_map(NodeId::from_index);
-        // What is wrong with any of this is told to who asks for it.
-        let pieces = files
-            .filter_map(|file| self.package.pieces(file, 0..BYTES_AHEAD).ok())
-            .flat_map(|pieces| pieces.map_while(Result::ok));
-        let blocks = pieces.filter_map(|piece| match piece {
-            Piece::Block { index, .. } if !self.cache.has(index) => Some(index),
-            _ => None,
-        });
-        for index in blocks.take(BLOCKS_AHEAD) {
-            let size = self.package.block(index).map(|block| usize_of(block.plain_size));
-            // Not those that would fill the cache.
-            let most = usize_of(LARGE_BLOCK).min(self.cache.capacity() / 4);
-            if !turn.goes_on() || !size.is_ok_and(|size| size <= most) {
-                return;
-            }
-            counters.blocks_ahead.one();
-            let _loaded = self.block(index, scratch, counters);
-        }
+        Ok(deliver(bytes))
     }
 
     /// A block that is kept in the cache.

@@ -25,10 +25,6 @@ use crate::sys;
 /// for blocks that are read in parts.
 pub const DEFAULT_CACHE_BYTES: usize = 16 << 20;
 
-/// Bytes at the front of the image that the disk is asked for at once: all metadata of most
-/// packages, and what was packed first.
-const FRONT_BYTES: u64 = 16 << 20;
-
 /// Most event loops when nothing else is said.
 const DEFAULT_MAX_THREADS: usize = 4;
 
@@ -88,7 +84,6 @@ pub fn serve<S: Source + 'static>(
     on_ready: impl FnOnce(),
 ) -> io::Result<()> {
     let threads = config.threads.max(1);
-    package.will_need(FRONT_BYTES);
     let reporter = Reporter::new(&package.package_hash(), &config.image, threads, config.started);
     let recorder = match &config.profile {
         Some(output) => {
@@ -99,7 +94,6 @@ pub fn serve<S: Source + 'static>(
     let reader = Reader::new(
         package,
         BlockCache::new(config.cache_bytes),
-        threads,
         DamageLog::new(config.image.clone()),
     );
     let owner = Owner { uid: config.uid, gid: config.gid };

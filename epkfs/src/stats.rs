@@ -62,8 +62,6 @@ counters! {
     blocks_loaded,
     /// Plain bytes of those blocks.
     bytes_loaded,
-    /// Blocks of those that nobody had asked for yet.
-    blocks_ahead,
     /// Blocks found in the cache.
     cache_hits,
     /// Times a thread waited for a block that another one was loading.
