@@ -43,7 +43,11 @@ impl Inherited {
 
 /// A server that waits for a device. Dropped, it ends.
 #[must_use]
-pub struct Handover(UnixStream);
+pub struct Handover {
+    socket: UnixStream,
+    /// The process that forked the server off, and ends with that.
+    between: nix::unistd::Pid,
+}
 
 /// Forks the server off, in the user namespace that this process is in.
 ///
@@ -73,34 +77,49 @@ pub fn start<S: Source + 'static>(
         }
         Fork::Parent(child) => {
             drop(theirs);
-            waitpid(child, None)?;
-            Ok(Handover(ours))
+            Ok(Handover { socket: ours, between: child })
         }
     }
 }
 
 impl Handover {
-    /// Hands over the device of a mount, and waits until the mount answers.
+    /// Hands over the device of a mount.
     ///
     /// # Errors
-    /// What the system says, here or there.
-    pub fn serve(mut self, device: OwnedFd) -> io::Result<()> {
+    /// What the system says.
+    pub fn send(&self, device: OwnedFd) -> io::Result<()> {
         let descriptors = [device.as_raw_fd()];
         sendmsg::<UnixAddr>(
-            self.0.as_raw_fd(),
+            self.socket.as_raw_fd(),
             &[IoSlice::new(b"d")],
             &[ControlMessage::ScmRights(&descriptors)],
             MsgFlags::empty(),
             None,
         )?;
         drop(device);
+        Ok(())
+    }
+
+    /// Waits until the mount whose device was sent answers.
+    ///
+    /// # Errors
+    /// What the system says, here or there.
+    pub fn wait(mut self) -> io::Result<()> {
         let mut answer = Vec::new();
-        self.0.read_to_end(&mut answer)?;
+        self.socket.read_to_end(&mut answer)?;
         match answer.as_slice() {
             READY => Ok(()),
             [] => Err(io::Error::other("the server ended without a word")),
             text => Err(io::Error::other(String::from_utf8_lossy(text).into_owned())),
         }
+    }
+}
+
+impl Drop for Handover {
+    /// Not waited for before: what the caller does meanwhile takes longer than the process lives.
+    fn drop(&mut self) {
+        // Where SIGCHLD is ignored there is nothing left of it.
+        let _status = waitpid(self.between, None);
     }
 }
 
@@ -122,12 +141,13 @@ fn be_server<S: Source + 'static>(
         // The launcher gave up before it had mounted.
         let Some(device) = device else { return Ok(()) };
         serve(package, device, config, || {
-            if let Some(client) = watched {
-                leave_standard_error_with(client);
-            }
             if let Some(mut socket) = socket.take() {
                 // A launcher that is gone needs no answer.
                 let _sent = socket.write_all(READY);
+            }
+            // The launcher goes on meanwhile.
+            if let Some(client) = watched {
+                leave_standard_error_with(client);
             }
         })
     };

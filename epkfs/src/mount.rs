@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -160,11 +159,11 @@ pub fn mount_device(
     options: &MountOptions,
 ) -> Result<(), Attempt> {
     let way = "mount(2)";
-    let metadata = fs::metadata(target).map_err(|error| Attempt::new(way, error.to_string()))?;
     let mut data = format!(
         "fd={},rootmode={:o},user_id={},group_id={},default_permissions",
         device.as_fd().as_raw_fd(),
-        metadata.mode() & libc::S_IFMT,
+        // A package's root is a folder; the kernel refuses other targets.
+        libc::S_IFDIR,
         getuid(),
         getgid(),
     );

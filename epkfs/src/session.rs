@@ -65,10 +65,12 @@ impl Config {
     }
 }
 
-/// One event loop a processor, up to four.
+/// One event loop a processor that this process may use, up to four. A quota of processor time
+/// doesn't count: loops that wait take none, and looking for one is twenty system calls of a start.
 #[must_use]
 pub fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |count| count.get().min(DEFAULT_MAX_THREADS))
+    let processors = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
+    usize::try_from(processors).unwrap_or(1).clamp(1, DEFAULT_MAX_THREADS)
 }
 
 /// Serves a package on `device`, which must be mounted already, until it is unmounted.

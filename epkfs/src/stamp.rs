@@ -57,7 +57,7 @@ pub fn open(
     cache: &Path,
     now: SystemTime,
 ) -> Result<Package<File>, Error> {
-    let Some(before) = Identity::of(&image).filter(|_| is_format_1(&image)) else {
+    let Some(before) = is_format_1(&image).then(|| Identity::of(&image)).flatten() else {
         return Package::open(image, options);
     };
     let known = read(cache, &before);

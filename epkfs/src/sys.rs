@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt as _;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -100,14 +101,14 @@ pub(crate) enum Fork {
 /// When the process has more than one thread: the child would keep their locks for ever.
 pub(crate) fn fork() -> io::Result<Fork> {
     // A thread that has been joined may still be seen for a moment.
-    let threads = || Ok::<_, io::Error>(std::fs::read_dir("/proc/self/task")?.count());
+    let mut threads = count_threads()?;
     for _ in 0..1000 {
-        if threads()? == 1 {
+        if threads == 1 {
             break;
         }
         std::thread::yield_now();
+        threads = count_threads()?;
     }
-    let threads = threads()?;
     if threads != 1 {
         return Err(io::Error::other(format!("cannot fork: the process has {threads} threads")));
     }
@@ -116,6 +117,12 @@ pub(crate) fn fork() -> io::Result<Fork> {
         ForkResult::Parent { child } => Ok(Fork::Parent(child)),
         ForkResult::Child => Ok(Fork::Child),
     }
+}
+
+/// The threads of this process. The folder of them has a link for each besides its usual two
+/// (`proc_task_getattr` in the kernel's fs/proc/base.c), which spares listing it.
+fn count_threads() -> io::Result<u64> {
+    Ok(std::fs::metadata("/proc/self/task")?.nlink().saturating_sub(2))
 }
 
 /// Closes what a parent process left open: in a daemon it would keep locks held and pipes'

@@ -75,10 +75,11 @@ impl Launch {
                 }
                 failure
             })?;
-        server
-            .serve(device)
-            .map_err(|error| Failure::launch(format!("cannot serve the package: {error}")))?;
+        let unserved = |error| Failure::launch(format!("cannot serve the package: {error}"));
+        server.send(device).map_err(unserved)?;
+        // While the server gets ready.
         root::seal()?;
+        server.wait().map_err(unserved)?;
         Err(execute(&self.target, &self.arguments))
     }
 }

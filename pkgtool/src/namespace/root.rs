@@ -9,13 +9,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::unistd::{chdir, pivot_root};
 
 use crate::exit::Failure;
@@ -31,7 +31,8 @@ const OLD: &str = ".epk-old-root";
 const BASES: [&str; 5] = ["/tmp", "/run", "/var", "/usr", "/mnt"];
 
 /// Replaces this process's root. Afterwards `/package` is an empty folder to mount on, and
-/// `/user-data` is the host's folder `user_data`.
+/// `/user-data` is the host's folder `user_data`. [`seal`] must follow before anybody else enters:
+/// the old root is there until then.
 pub(crate) fn enter(user_data: &Path) -> Result<(), Failure> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| failure("unshare(2)", &errno.into()))?;
     step("make mounts private", || remount("/", MsFlags::MS_REC | MsFlags::MS_SLAVE))?;
@@ -52,18 +53,23 @@ pub(crate) fn enter(user_data: &Path) -> Result<(), Failure> {
     make_folder(&new(PACKAGE))?;
     make_folder(&new(OLD))?;
     step("change the root", || pivot_root(base, &new(OLD)).and_then(|()| chdir("/")))?;
-    let old = Path::new("/").join(OLD);
-    copy_root(&old)?;
-    step("let the old root go", || umount2(&old, MntFlags::MNT_DETACH))?;
-    fs::remove_dir(&old).map_err(|error| failure("remove the old root's folder", &error))
+    copy_root(&old_root())
 }
 
-/// Makes the new root read-only, when everything is mounted.
+/// Lets the old root go, and makes the new one read-only, when everything is mounted.
 pub(crate) fn seal() -> Result<(), Failure> {
+    let old = old_root();
+    step("let the old root go", || umount2(&old, MntFlags::MNT_DETACH))?;
+    fs::remove_dir(&old).map_err(|error| failure("remove the old root's folder", &error))?;
     step("make the root read-only", || {
         let flags = MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         remount("/", MsFlags::MS_REMOUNT | flags)
     })
+}
+
+/// Where the old root is seen until it is let go.
+fn old_root() -> PathBuf {
+    Path::new("/").join(OLD)
 }
 
 fn copy_root(old: &Path) -> Result<(), Failure> {
@@ -74,7 +80,7 @@ fn copy_root(old: &Path) -> Result<(), Failure> {
         if [PACKAGE, USER_DATA, OLD].iter().any(|ours| name == ours.trim_start_matches('/')) {
             continue;
         }
-        match copy_entry(&entry.path(), &name) {
+        match copy_entry(&entry, &name) {
             // Gone since it was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other.map_err(|error| {
@@ -85,18 +91,19 @@ fn copy_root(old: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn copy_entry(source: &Path, name: &OsStr) -> io::Result<()> {
-    let target = Path::new("/").join(name);
-    let metadata = fs::symlink_metadata(source)?;
-    if metadata.is_symlink() {
+/// What is bound covers what is made here, so that needs no mode of the host's.
+fn copy_entry(entry: &fs::DirEntry, name: &OsStr) -> io::Result<()> {
+    let (source, target) = (entry.path(), Path::new("/").join(name));
+    let kind = entry.file_type()?;
+    if kind.is_symlink() {
         return std::os::unix::fs::symlink(fs::read_link(source)?, target);
     }
-    if metadata.is_dir() {
-        fs::DirBuilder::new().mode(metadata.mode() & 0o777).create(&target)?;
+    if kind.is_dir() {
+        fs::DirBuilder::new().mode(0o755).create(&target)?;
     } else {
-        fs::File::create_new(&target)?;
+        mknod(&target, SFlag::S_IFREG, Mode::S_IRUSR, 0)?;
     }
-    Ok(bind(source, &target)?)
+    Ok(bind(&source, &target)?)
 }
 
 /// With everything mounted below: without, the kernel refuses to uncover what is hidden there.
