@@ -54,9 +54,16 @@ pub mod index;
 pub mod json;
 pub mod keys;
 pub mod lock;
+pub mod lock1;
+pub mod metadata;
+pub mod platform;
+pub mod problem;
 pub mod progress;
+pub mod project;
 pub mod publish;
 pub mod relpath;
+pub mod repositories;
+pub mod resolve;
 pub mod sidecar;
 pub mod sources;
 #[cfg(test)]
