@@ -50,12 +50,15 @@ pub mod gate;
 #[cfg(test)]
 mod hostile;
 pub mod identity;
+pub mod image;
 pub mod index;
 pub mod json;
 pub mod keys;
 pub mod lock;
 pub mod lock1;
 pub mod metadata;
+pub mod native;
+pub mod plan;
 pub mod platform;
 pub mod problem;
 pub mod progress;
@@ -66,6 +69,7 @@ pub mod repositories;
 pub mod resolve;
 pub mod sidecar;
 pub mod sources;
+pub mod supply;
 #[cfg(test)]
 mod testing;
 pub mod transfer;

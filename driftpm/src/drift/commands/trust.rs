@@ -113,7 +113,7 @@ fn change(
 }
 
 /// `YYYY-MM-DDTHH:MM:SS+00:00`
-fn timestamp(seconds: u64) -> String {
+pub(super) fn timestamp(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Years of 365.2425 days that begin in March, from the year 0 on: leap days come last.
     let days = days.saturating_add(719_468);
