@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    cat, extract, inspect, keygen, ls, mount, mounts, pack, run, umount, verify,
+    cat, confine, extract, inspect, keygen, ls, mount, mounts, pack, run, umount, verify,
 };
 use crate::exit::Failure;
 
@@ -23,6 +23,7 @@ pub(crate) struct Cli {
 enum Command {
     Pack(Box<pack::Args>),
     Run(run::RunArgs),
+    Confine(confine::ConfineArgs),
     Mount(mount::MountArgs),
     Umount(umount::UmountArgs),
     Mounts(mounts::MountsArgs),
@@ -43,6 +44,7 @@ impl Cli {
             Command::Umount(args) => umount::umount(args),
             Command::Mounts(args) => mounts::mounts(args),
             Command::Run(args) => run::run(args),
+            Command::Confine(args) => confine::confine(args),
             Command::Inspect(args) => inspect::inspect(args),
             Command::Ls(args) => ls::ls(args),
             Command::Cat(args) => cat::cat(args),
