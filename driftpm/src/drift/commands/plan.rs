@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::super::json::Value;
 use super::super::lock1::{ProjectLock, check_fresh};
-use super::super::native::{self, Installed};
+use super::super::native::{self, Installed, Workshop};
 use super::super::plan::{self, BuildRequest, Built, DEFAULT_BUILD_DIR, PlanRequest};
+use super::super::platform::Platform;
 use super::super::problem::Problem;
 use super::super::project::Project;
 use super::super::relpath::shown;
@@ -111,19 +112,16 @@ pub(super) struct BuildArgs {
 pub(super) fn build(args: BuildArgs, host: &mut Host<'_>) -> Result<u8, Failure> {
     // The compiler runs in the project's root, which is the current folder; a name without a
     // slash is looked for on the search path.
-    let request = BuildRequest {
-        plan: args.place.request(host),
-        compiler: args.compiler,
-        compiler_arguments: args.compiler_arg,
-        search_path: host.world.search_path(),
-        sandbox: host.world.sandbox(),
-    };
-    let result = args
-        .place
-        .platform
-        .platform(host)
-        .map_err(one)
-        .and_then(|platform| plan::build(&request, &platform, host.progress(args.json)));
+    let machine = host.world.platform();
+    let result = args.place.platform.platform(host).map_err(one).and_then(|platform| {
+        let request = BuildRequest {
+            plan: args.place.request(host),
+            compiler: args.compiler,
+            compiler_arguments: args.compiler_arg,
+            shop: workshop(&platform, &machine, host),
+        };
+        plan::build(&request, host.progress(args.json))
+    });
     let result = result.map(|built| {
         let list = Value::Array(built.iter().map(Built::to_json).collect());
         built.iter().fold(Report::default().field("built", list), |report, one| {
@@ -179,12 +177,17 @@ fn install_all(args: &InstallArgs, host: &Host<'_>) -> Result<Vec<Installed>, Ve
     };
     let packages =
         plan::accepted_native(&request, &project, &lock, &roots, host.progress(args.json))?;
-    native::install(
-        &packages,
-        &native::cache_of(&root()),
-        &platform,
-        &host.world.search_path(),
-        host.world.sandbox(),
-    )
-    .map_err(one)
+    let machine = host.world.platform();
+    native::install(&packages, &workshop(&platform, &machine, host)).map_err(one)
+}
+
+/// Where native parts are compiled: into the project's cache.
+fn workshop<'a>(platform: &'a Platform, machine: &'a Platform, host: &'a Host<'_>) -> Workshop<'a> {
+    Workshop {
+        cache_dir: native::cache_of(&root()),
+        platform,
+        machine,
+        search_path: host.world.search_path(),
+        sandbox: host.world.sandbox(),
+    }
 }

@@ -58,47 +58,52 @@ impl Installed {
     }
 }
 
+/// Where native parts are compiled, by what and for what.
+pub struct Workshop<'a> {
+    /// The cache into which they go.
+    pub cache_dir: PathBuf,
+    /// The platform for which they are.
+    pub platform: &'a Platform,
+    /// The platform on which the compilers run.
+    pub machine: &'a Platform,
+    /// Where compilers are looked for.
+    pub search_path: Vec<PathBuf>,
+    /// What they run in.
+    pub sandbox: &'a dyn Sandbox,
+}
+
+impl std::fmt::Debug for Workshop<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workshop").field("cache_dir", &self.cache_dir).finish_non_exhaustive()
+    }
+}
+
 /// Compiles the native parts of `packages`, each the bytes of a package that the gate has
 /// accepted, in their order.
 ///
 /// # Errors
 /// See [`install_package`]
-pub fn install(
-    packages: &[Vec<u8>],
-    cache_dir: &Path,
-    platform: &Platform,
-    search_path: &[PathBuf],
-    sandbox: &dyn Sandbox,
-) -> Result<Vec<Installed>, Problem> {
+pub fn install(packages: &[Vec<u8>], shop: &Workshop<'_>) -> Result<Vec<Installed>, Problem> {
     let mut tools = BTreeMap::new();
     let mut installed = Vec::new();
     for bytes in packages {
-        installed.extend(install_package(
-            bytes,
-            cache_dir,
-            platform,
-            search_path,
-            sandbox,
-            &mut tools,
-        )?);
+        installed.extend(install_package(bytes, shop, &mut tools)?);
     }
     Ok(installed)
 }
 
-/// Compiles the native parts of one package into the cache at `cache_dir`, if they are not there.
-/// `tools` are the compilers found so far.
+/// Compiles the native parts of one package into the cache, if they are not there. `tools` are the
+/// compilers found so far.
 ///
 /// # Errors
 /// `NATIVE_REFUSED`, `NATIVE_TOOL_MISSING`, `NATIVE_FAILED`, `SANDBOX_UNAVAILABLE`,
 /// `PLATFORM_MISMATCH`
 pub fn install_package(
     bytes: &[u8],
-    cache_dir: &Path,
-    platform: &Platform,
-    search_path: &[PathBuf],
-    sandbox: &dyn Sandbox,
+    shop: &Workshop<'_>,
     tools: &mut BTreeMap<String, Tool>,
 ) -> Result<Vec<Installed>, Problem> {
+    let Workshop { cache_dir, platform, machine, search_path, sandbox } = shop;
     let invalid = |message: String| Problem::new("LOCK_PKG_FORMAT_INVALID", message);
     let full = container::read_full(bytes).map_err(|error| invalid(error.to_string()))?;
     let identity =
@@ -110,12 +115,20 @@ pub fn install_package(
         let message = format!("{identity} cannot be used here: {lacking}");
         return Err(about(Problem::new("PLATFORM_MISMATCH", message)));
     }
+    let kind =
+        |platform: &Platform| (platform.os.clone(), platform.arch.clone(), platform.abi.clone());
+    if !metadata.native.is_empty() && kind(platform) != kind(machine) {
+        let message = format!(
+            "native parts are compiled where they run: for {platform} on {machine} they are not"
+        );
+        return Err(about(Problem::new("NATIVE_REFUSED", message)));
+    }
     let mut installed = Vec::new();
     for shim in &metadata.native {
         if !tools.contains_key(&shim.tool) {
             tools.insert(
                 shim.tool.clone(),
-                find_tool(&shim.tool, search_path, sandbox).map_err(about)?,
+                find_tool(&shim.tool, search_path, *sandbox).map_err(about)?,
             );
         }
         let Some(tool) = tools.get(&shim.tool) else { continue };
@@ -130,7 +143,7 @@ pub fn install_package(
         let present = is_complete(&folder, &recipe);
         if !present {
             let inputs = inputs(shim, &metadata, bytes, &full).map_err(about)?;
-            compile(&recipe, tool, &inputs, &folder, sandbox).map_err(about)?;
+            compile(&recipe, tool, &inputs, &folder, *sandbox).map_err(about)?;
         }
         installed.push(Installed {
             package: identity.clone(),

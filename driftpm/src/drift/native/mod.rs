@@ -9,6 +9,6 @@ mod recipe;
 mod sandbox;
 
 pub(in crate::drift) use install::cache_of;
-pub use install::{Installed, install, install_package};
+pub use install::{Installed, Workshop, install, install_package};
 pub use recipe::{OBJECT, Recipe, Tool};
 pub use sandbox::{Job, Ran, Sandbox};

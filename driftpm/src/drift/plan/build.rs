@@ -19,8 +19,7 @@ use super::super::identity::Identity;
 use super::super::json::{Value, object};
 use super::super::keys::sha256_text;
 use super::super::metadata::{Metadata, attach};
-use super::super::native::{Installed, Sandbox, Tool, cache_of, install_package};
-use super::super::platform::Platform;
+use super::super::native::{Installed, Tool, Workshop, install_package};
 use super::super::problem::Problem;
 use super::super::progress::Progress;
 use super::super::project::{Kind, Project};
@@ -45,10 +44,8 @@ pub struct BuildRequest<'a> {
     pub compiler: PathBuf,
     /// Arguments that it gets before those of the plan.
     pub compiler_arguments: Vec<String>,
-    /// Where compilers of native parts are looked for.
-    pub search_path: Vec<PathBuf>,
-    /// What they run in.
-    pub sandbox: &'a dyn Sandbox,
+    /// Where native parts are compiled.
+    pub shop: Workshop<'a>,
 }
 
 impl std::fmt::Debug for BuildRequest<'_> {
@@ -93,10 +90,10 @@ impl Built {
 /// code of the gate. What was built before stays.
 pub fn build(
     request: &BuildRequest<'_>,
-    platform: &Platform,
     progress: &dyn Progress,
 ) -> Result<Vec<Built>, Vec<Problem>> {
-    let gathered = gather(&request.plan, platform, progress).map_err(|problem| vec![problem])?;
+    let gathered =
+        gather(&request.plan, request.shop.platform, progress).map_err(|problem| vec![problem])?;
     if !gathered.plan.ok() {
         return Err(gathered.plan.problems);
     }
@@ -108,13 +105,8 @@ pub fn build(
                 .hint(format!("`drift mount {}` makes files of it", used.place.root)),
         ]);
     }
-    let mut run = Run {
-        request,
-        platform,
-        gathered: &gathered,
-        tools: BTreeMap::new(),
-        native: BTreeMap::new(),
-    };
+    let mut run =
+        Run { request, gathered: &gathered, tools: BTreeMap::new(), native: BTreeMap::new() };
     let mut built = Vec::new();
     progress.begin("building", gathered.plan.targets.len());
     for step in &gathered.plan.targets {
@@ -134,7 +126,6 @@ pub fn build(
 
 struct Run<'a> {
     request: &'a BuildRequest<'a>,
-    platform: &'a Platform,
     gathered: &'a Gathered,
     tools: BTreeMap<String, Tool>,
     /// Native parts by package.
@@ -204,14 +195,7 @@ impl Run<'_> {
         let mut all = Vec::new();
         for (id, bytes) in packages {
             if !self.native.contains_key(&id) {
-                let installed = install_package(
-                    &bytes,
-                    &cache_of(self.root()),
-                    self.platform,
-                    &self.request.search_path,
-                    self.request.sandbox,
-                    &mut self.tools,
-                )?;
+                let installed = install_package(&bytes, &self.request.shop, &mut self.tools)?;
                 self.native.insert(id.clone(), installed);
             }
             all.extend(self.native.get(&id).cloned().unwrap_or_default());

@@ -79,6 +79,12 @@ pub(super) fn gather(
     if let Err(problem) = check_platform(closure.iter().copied(), platform) {
         problems.push(problem);
     }
+    for target in &order {
+        if let Some(lacking) = target.platform.unmet_by(platform) {
+            let message = format!("the target cannot be built for this platform: {lacking}");
+            problems.push(Problem::new("PLATFORM_MISMATCH", message).about(target.name.as_str()));
+        }
+    }
     for locked in closure {
         let id = &locked.identity.package_id;
         if targets.iter().any(|target| target.name == *id) {
