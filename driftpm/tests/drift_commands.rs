@@ -6,6 +6,8 @@ mod building;
 mod commands;
 #[path = "drift/gate.rs"]
 mod gate;
+#[path = "drift/native.rs"]
+mod native;
 #[path = "drift/project.rs"]
 mod project;
 #[path = "drift/projects.rs"]

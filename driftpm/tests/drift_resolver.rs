@@ -389,7 +389,10 @@ fn the_same_question_has_the_same_answer() {
     }
 }
 
-fn world(list: &[(&'static str, &'static str, &[(&'static str, &'static str)])]) -> World {
+/// A package with its version and needs.
+type Row<'a> = (&'static str, &'static str, &'a [(&'static str, &'static str)]);
+
+fn world(list: &[Row<'_>]) -> World {
     let mut versions: BTreeMap<&'static str, Vec<Version>> = BTreeMap::new();
     for (name, text, needs) in list {
         let needs = needs.iter().copied().collect();

@@ -246,7 +246,7 @@ impl Place {
             Self::Inside(image, path) => match image.read(path, MAX_PACKAGE) {
                 Ok(Some(bytes)) => Ok(bytes),
                 Ok(None) => Err(format!("`{}` has no `{path}`", image.path())),
-                Err(problem) => Err(problem.message),
+                Err(problem) => Err(problem.message.clone()),
             },
         }
     }
@@ -260,14 +260,14 @@ impl Place {
                 Err(error) => Err(error.to_string()),
             },
             Self::Inside(image, path) => {
-                image.read(&path.sidecar(), limit).map_err(|problem| problem.message)
+                image.read(&path.sidecar(), limit).map_err(|problem| problem.message.clone())
             }
         }
     }
 }
 
-fn unreadable_image(path: &Path, problem: Problem) -> Box<Verdict> {
-    Box::new(Verdict::refused(shown(path), "PATH_UNREADABLE", problem.message))
+fn unreadable_image(path: &Path, problem: &Problem) -> Box<Verdict> {
+    Box::new(Verdict::refused(shown(path), "PATH_UNREADABLE", problem.message.as_str()))
 }
 
 /// All packages in the image at `path`.
@@ -278,7 +278,7 @@ fn all_inside(path: &Path) -> Vec<Result<Place, Box<Verdict>>> {
         Ok((image, packages))
     };
     match open() {
-        Err(problem) => vec![Err(unreadable_image(path, problem))],
+        Err(problem) => vec![Err(unreadable_image(path, &problem))],
         Ok((image, packages)) => packages
             .into_iter()
             .map(|inside| Ok(Place::Inside(Arc::clone(&image), inside)))
@@ -292,7 +292,7 @@ fn inside_images(list: &[(PathBuf, RelPath)]) -> Vec<Result<Place, Box<Verdict>>
     let open =
         |(path, inside): &'_ (PathBuf, RelPath), image: &Result<Arc<Image>, Problem>| match image {
             Ok(image) => Ok(Place::Inside(Arc::clone(image), inside.clone())),
-            Err(problem) => Err(unreadable_image(path, problem.clone())),
+            Err(problem) => Err(unreadable_image(path, problem)),
         };
     list.iter()
         .map(|one| {

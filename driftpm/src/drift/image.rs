@@ -136,7 +136,7 @@ impl Image {
         format!("{}:{inside}", self.path)
     }
 
-    fn problem(&self, error: impl ToString) -> Problem {
+    fn problem(&self, error: &dyn ToString) -> Problem {
         Problem::new("IMAGE_INVALID", error.to_string()).in_file(self.path.as_str())
     }
 
@@ -146,11 +146,11 @@ impl Image {
     /// `IMAGE_INVALID`
     pub fn packages(&self) -> Result<Vec<RelPath>, Problem> {
         let mut found = Vec::new();
-        let root = self.find(b"/")?.ok_or_else(|| self.problem("it has no root"))?;
+        let root = self.find(b"/")?.ok_or_else(|| self.problem(&"it has no root"))?;
         let mut waiting: Vec<(NodeId, String, usize)> = vec![(root, String::new(), 0)];
         while let Some((folder, path, depth)) = waiting.pop() {
             for (name, id, kind) in
-                self.package.children(folder).map_err(|error| self.problem(error))?
+                self.package.children(folder).map_err(|error| self.problem(&error))?
             {
                 let Ok(name) = std::str::from_utf8(&name) else { continue };
                 let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
@@ -158,12 +158,13 @@ impl Image {
                     Kind::Folder if depth < MAX_DEPTH => {
                         waiting.push((id, path, depth.saturating_add(1)));
                     }
-                    Kind::Folder => return Err(self.problem("folders nest too deep")),
+                    Kind::Folder => return Err(self.problem(&"folders nest too deep")),
                     Kind::File if path.ends_with(".dmp") => {
-                        found
-                            .push(RelPath::parse(&path).map_err(|error| {
-                                self.problem(format!("`{path}` in it {error}"))
-                            })?);
+                        found.push(
+                            RelPath::parse(&path).map_err(|error| {
+                                self.problem(&format!("`{path}` in it {error}"))
+                            })?,
+                        );
                     }
                     Kind::File | Kind::Link => {}
                 }
@@ -174,7 +175,7 @@ impl Image {
     }
 
     fn find(&self, path: &[u8]) -> Result<Option<NodeId>, Problem> {
-        match self.package.resolve(path, false).map_err(|error| self.problem(error))? {
+        match self.package.resolve(path, false).map_err(|error| self.problem(&error))? {
             Resolved::Found(id) => Ok(Some(id)),
             Resolved::Missing | Resolved::NotFolder | Resolved::Loop => Ok(None),
         }
@@ -186,13 +187,13 @@ impl Image {
     /// `IMAGE_INVALID`
     pub fn read(&self, path: &RelPath, limit: u64) -> Result<Option<Vec<u8>>, Problem> {
         let Some(id) = self.find(format!("/{path}").as_bytes())? else { return Ok(None) };
-        let node = self.package.node(id).map_err(|error| self.problem(error))?;
+        let node = self.package.node(id).map_err(|error| self.problem(&error))?;
         if node.kind != Kind::File {
-            return Err(self.problem(format!("`{path}` in it is no file")));
+            return Err(self.problem(&format!("`{path}` in it is no file")));
         }
         if node.size > limit {
             let message = format!("`{path}` has {} bytes, at most {limit} are read", node.size);
-            return Err(self.problem(message));
+            return Err(self.problem(&message));
         }
         let mut bytes = Vec::new();
         self.package
@@ -200,7 +201,7 @@ impl Image {
                 bytes.extend_from_slice(part);
                 Ok::<(), epk_format::Error>(())
             })
-            .map_err(|error| self.problem(format!("`{path}` in it: {error}")))?;
+            .map_err(|error| self.problem(&format!("`{path}` in it: {error}")))?;
         Ok(Some(bytes))
     }
 }

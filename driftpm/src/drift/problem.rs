@@ -2,13 +2,19 @@
 //! where.
 
 use std::fmt;
+use std::ops::Deref;
 
 use super::files::FileError;
 use super::json::{Value, object};
 
-/// One thing that is wrong.
+/// One thing that is wrong. Behind a pointer, since most of what is asked comes out well and an
+/// error should not make every answer large.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct Problem(Box<Fields>);
+
+/// The fields of a [`Problem`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields {
     /// A stable code, see `spec/drift-projects.md`.
     pub code: &'static str,
     /// What was found and what was allowed, for people; may have several lines.
@@ -23,39 +29,54 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
+impl Deref for Problem {
+    type Target = Fields;
+
+    fn deref(&self) -> &Fields {
+        &self.0
+    }
+}
+
 impl Problem {
     /// A problem that knows its code and message only.
     #[must_use]
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { code, message, file: None, field: None, subject: None, hint: None }
+        Self(Box::new(Fields { code, message, file: None, field: None, subject: None, hint: None }))
+    }
+
+    /// The same under another code.
+    #[must_use]
+    pub fn coded(mut self, code: &'static str) -> Self {
+        self.0.code = code;
+        self
     }
 
     /// With the file concerned.
     #[must_use]
     pub fn in_file(mut self, file: impl Into<String>) -> Self {
-        self.file = Some(file.into());
+        self.0.file = Some(file.into());
         self
     }
 
     /// With the field concerned.
     #[must_use]
     pub fn at(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        self.0.field = Some(field.into());
         self
     }
 
     /// With the package or target concerned.
     #[must_use]
     pub fn about(mut self, subject: impl Into<String>) -> Self {
-        self.subject = Some(subject.into());
+        self.0.subject = Some(subject.into());
         self
     }
 
     /// With what may help.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 

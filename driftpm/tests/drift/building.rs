@@ -51,7 +51,7 @@ impl Project {
     /// `app`, which uses `acme.http` and needs `util`, which needs `base` and uses `acme.json`.
     fn buildable() -> Self {
         let project = Self::fetched();
-        project.project(json!({
+        project.project(&json!({
             "http": {"package": "acme.http", "constraint": "^1"}, "acme.json": "^1.2",
         }));
         project.drift(&["update", "--keep"]).ok();
@@ -196,7 +196,7 @@ fn a_plan_passes_on_what_the_gate_says() {
     // Another store, named by the project.
     project.write("keys/store.json", &trust);
     project.change_json("drift-project.json", |file| {
-        file["trust"] = json!({"store": "keys/store.json"})
+        file["trust"] = json!({"store": "keys/store.json"});
     });
     let plan = project.drift(&["plan", "--target", "app", "--json"]).report();
     let words = plan["targets"][2]["command"].to_string();

@@ -89,7 +89,7 @@ fn every_wrong_field_of_a_project_is_named() {
         let project = Project::new();
         let mut document = good_project();
         set(&mut document, path, value.clone());
-        project.project_with(document);
+        project.project_with(&document);
         project.write("app/drift-target.json", good_target().to_string());
         let found = complaint(&project, &["targets", "--json"]);
         let expected = ("PROJECT_INVALID", "drift-project.json", field);
@@ -164,7 +164,7 @@ fn every_wrong_field_of_a_target_is_named() {
 
 fn check_target(mut target: Value, path: &str, value: &Value, field: &str) {
     let project = Project::new();
-    project.project_with(good_project());
+    project.project_with(&good_project());
     set(&mut target, path, value.clone());
     project.write("deep/er/app/drift-target.json", target.to_string());
     let (code, file, found) = complaint(&project, &["targets", "--json"]);
@@ -181,7 +181,7 @@ fn package_target(name: &str, needs: &[&str]) -> String {
 #[test]
 fn targets_are_found_everywhere_but_where_copies_lie() {
     let project = Project::new();
-    project.project_with(json!({"format": 1, "name": "demo"}));
+    project.project_with(&json!({"format": 1, "name": "demo"}));
     for folder in ["", "a/", "a/deep/er/"] {
         let name = format!("t{}", folder.len());
         project.write(&format!("{folder}drift-target.json"), package_target(&name, &[]));
@@ -207,7 +207,7 @@ fn targets_are_found_everywhere_but_where_copies_lie() {
 #[test]
 fn targets_that_need_each_other_are_refused() {
     let project = Project::new();
-    project.project_with(json!({"format": 1, "name": "demo"}));
+    project.project_with(&json!({"format": 1, "name": "demo"}));
     project.write("a/drift-target.json", package_target("a", &["b"]));
     project.write("b/drift-target.json", package_target("b", &["c"]));
     project.write("c/drift-target.json", package_target("c", &["a"]));
@@ -219,7 +219,7 @@ fn targets_that_need_each_other_are_refused() {
     project.write("c/drift-target.json", package_target("c", &["none"]));
     assert_eq!(project.drift(&["targets", "--json"]).codes(), ["TARGET_UNKNOWN"]);
     // A dependency's name is taken.
-    project.project_with(json!({"format": 1, "name": "demo", "deps": {"b": "^1"}}));
+    project.project_with(&json!({"format": 1, "name": "demo", "deps": {"b": "^1"}}));
     project.write("c/drift-target.json", package_target("c", &[]));
     assert_eq!(project.drift(&["targets", "--json"]).codes(), ["TARGET_INVALID"]);
 }

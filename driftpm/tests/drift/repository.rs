@@ -59,14 +59,14 @@ impl Project {
     }
 
     /// Writes `drift-project.json` with the repository `repo` and these dependencies.
-    pub(crate) fn project(&self, deps: Value) {
-        self.project_with(json!({
+    pub(crate) fn project(&self, deps: &Value) {
+        self.project_with(&json!({
             "format": 1, "name": "demo", "deps": deps,
             "repositories": [{"name": "main", "type": "dir", "url": "repo"}],
         }));
     }
 
-    pub(crate) fn project_with(&self, document: Value) {
+    pub(crate) fn project_with(&self, document: &Value) {
         self.write("drift-project.json", document.to_string());
     }
 
@@ -85,7 +85,7 @@ impl Project {
         project.offer("repo", "acme.http", "1.4.0", &[("acme.json", "^1.2")]);
         project.offer("repo", "acme.json", "1.2.0", &[]);
         project.offer("repo", "acme.json", "1.3.0", &[]);
-        project.project(json!({"http": {"package": "acme.http", "constraint": "^1"}}));
+        project.project(&json!({"http": {"package": "acme.http", "constraint": "^1"}}));
         project.drift(&["resolve"]).ok();
         project.drift(&["fetch"]).ok();
         project

@@ -10,6 +10,9 @@ use super::repository::rich_package;
 
 const LOCK: &str = "drift-project.lock.json";
 
+/// What somebody does to a project.
+type Attack<'a> = &'a dyn Fn(&Project);
+
 #[test]
 fn a_lock_is_written_once_and_only_update_changes_it() {
     let project = Project::fetched();
@@ -69,7 +72,7 @@ fn a_lock_that_is_not_the_projects_any_more_is_refused_by_all() {
     ];
     for deps in &changed {
         let project = Project::fetched();
-        project.project(deps.clone());
+        project.project(deps);
         project.write(
             "drift-target.json",
             json!({"format": 1, "name": "app", "kind": "package",
@@ -120,7 +123,7 @@ fn a_lock_that_is_not_the_projects_any_more_is_refused_by_all() {
     let project = Project::fetched();
     project.change_json(LOCK, |lock| lock["more"] = json!(1));
     assert_eq!(project.drift(&["tree", "--json"]).codes(), ["PROJECT_LOCK_INVALID"]);
-    project.project(deps);
+    project.project(&deps);
     fs::remove_file(project.path(LOCK)).unwrap();
     assert_eq!(project.drift(&["fetch", "--json"]).codes(), ["PROJECT_LOCK_MISSING"]);
 }
@@ -128,7 +131,7 @@ fn a_lock_that_is_not_the_projects_any_more_is_refused_by_all() {
 #[test]
 fn what_a_repository_hands_out_must_be_what_is_locked() {
     let json_package = "repo/acme.json-1.3.0-any.dmp";
-    let attacks: [(&str, &dyn Fn(&Project)); 8] = [
+    let attacks: [(&str, Attack<'_>); 8] = [
         ("LOCK_SHA_MISMATCH", &|project| {
             // Another package of the same name, signed by the same key: a swapped artifact.
             let other =
@@ -216,7 +219,7 @@ fn a_later_repository_cannot_slip_in_a_package() {
     let with = |repositories: Value, deps: Value| {
         let _ = fs::remove_file(project.path(LOCK));
         project.project_with(
-            json!({"format": 1, "name": "demo", "repositories": repositories, "deps": deps}),
+            &json!({"format": 1, "name": "demo", "repositories": repositories, "deps": deps}),
         );
         project.drift(&["resolve", "--json"])
     };
@@ -247,7 +250,7 @@ fn only_what_runs_here_is_chosen() {
     offer("1.0.0", json!({}));
     offer("1.1.0", json!({"os": ["linux"]}));
     offer("1.2.0", json!({"os": ["plan9"]}));
-    project.project(json!({"acme.fast": "^1"}));
+    project.project(&json!({"acme.fast": "^1"}));
     project.drift(&["resolve"]).ok();
     assert_eq!(project.locked(), ["acme.fast 1.1.0"]);
     project.drift(&["update", "--platform", "os=plan9", "--platform", "capabilities=x"]).ok();
@@ -273,7 +276,7 @@ fn repositories_with_something_wrong_in_them_are_refused() {
     let refused = |spoil: &dyn Fn(&Project)| {
         let project = Project::new();
         project.offer("repo", "acme.http", "1.0.0", &[]);
-        project.project(json!({"acme.http": "*"}));
+        project.project(&json!({"acme.http": "*"}));
         spoil(&project);
         project.drift(&["resolve", "--json"]).codes()
     };
@@ -293,7 +296,7 @@ fn repositories_with_something_wrong_in_them_are_refused() {
         ["REPOSITORY_UNREADABLE"]
     );
     let far = |project: &Project| {
-        project.project_with(json!({"format": 1, "name": "demo", "deps": {"acme.http": "*"},
+        project.project_with(&json!({"format": 1, "name": "demo", "deps": {"acme.http": "*"},
             "repositories": [{"name": "far", "type": "toolchain"}]}));
     };
     assert_eq!(refused(&far), ["REPOSITORY_UNREADABLE"]);
@@ -304,7 +307,7 @@ fn people_see_what_needs_what() {
     let project = Project::fetched();
     project.offer("repo", "acme.log", "0.2.0", &[("acme.json", "*")]);
     project
-        .project(json!({"http": {"package": "acme.http", "constraint": "^1"}, "acme.log": "0.2"}));
+        .project(&json!({"http": {"package": "acme.http", "constraint": "^1"}, "acme.log": "0.2"}));
     project.drift(&["update", "--keep"]).ok();
     let tree = project.drift(&["tree"]).ok().stdout;
     assert_eq!(
@@ -327,7 +330,7 @@ fn people_see_what_needs_what() {
 #[test]
 fn a_lock_of_format_0_becomes_one_of_a_project() {
     let project = Project::vendored();
-    project.project_with(json!({
+    project.project_with(&json!({
         "format": 1, "name": "demo", "deps": {"acme.http": "^1.4"},
         "repositories": [{"name": "main", "type": "dir", "url": "repo"}],
     }));
@@ -384,7 +387,7 @@ fn doctor_looks_at_projects() {
     assert_eq!(revoked["findings"][0]["reason_code"], "LOCK_SHA_MISMATCH");
     assert_eq!(revoked["findings"][1]["reason_code"], "LOCK_SIGNER_REVOKED");
 
-    project.project(json!({}));
+    project.project(&json!({}));
     let (exit, stale) = check(&project);
     assert_eq!((exit, &stale["status"]), (2, &json!("fatal")));
 }

@@ -10,10 +10,9 @@ use clap::Args;
 use crate::exit::{Exit, Failure};
 use crate::namespace::confine::{View, enter};
 
-/// Run a program that sees the system's programs and libraries, the folders named, and nothing
-/// else
+/// Run a program that sees only the system and the folders named
 ///
-/// Everything is read-only but the folders of `--write` and an empty `/tmp`. No network, no other
+/// It sees the system's programs and libraries and nothing else of the host. Everything is read-only but the folders of `--write` and an empty `/tmp`. No network, no other
 /// processes, no privileges, a bare environment, and limits: 600 s of processor, 8 GiB of memory,
 /// 1 GiB a file. The current folder is the first of `--read`.
 #[derive(Debug, Args)]

@@ -174,7 +174,10 @@ pub(super) fn targets(args: &TargetsArgs, host: &mut Host<'_>) -> Result<u8, Fai
                 ("uses", target.uses.clone().into()),
                 ("depends_on", target.depends_on.clone().into()),
                 ("platform", target.platform.to_json()),
-                ("native", Value::Array(target.native.iter().map(|one| one.to_json()).collect())),
+                (
+                    "native",
+                    Value::Array(target.native.iter().map(project::Shim::to_json).collect()),
+                ),
             ]));
         }
         let default = project.file.default_target.as_deref();

@@ -72,7 +72,7 @@ pub fn migrate(path: &Path, with: &Migration<'_>) -> Result<ProjectLock, Problem
     }
     // Reading back finds what is lacking, and whether the rest of it is a lock.
     let lock = ProjectLock::parse(&lock.to_bytes(), super::LOCK_FILE)
-        .map_err(|problem| Problem { code: "LOCK_NOT_MIGRATABLE", ..problem })?;
+        .map_err(|problem| problem.coded("LOCK_NOT_MIGRATABLE"))?;
     check_fresh(with.project, &lock)?;
     Ok(lock)
 }

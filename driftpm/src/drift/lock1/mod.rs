@@ -164,7 +164,7 @@ impl ProjectLock {
             let fields = fields.below(&format!("packages.{id}"), value)?;
             check_name(id).map_err(|message| fields.wrong("", message))?;
             let locked = locked(id, &fields)?;
-            locked.place().map_err(|problem| fields.wrong("version", problem.message))?;
+            locked.place().map_err(|problem| fields.wrong("version", problem.message.as_str()))?;
             packages.insert(id.to_owned(), locked);
         }
         fields.finish()?;

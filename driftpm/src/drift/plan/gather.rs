@@ -94,9 +94,9 @@ pub(super) fn gather(
         }
         match roots.find(locked) {
             Err(problem) => problems.push(problem),
-            Ok((place, bytes, _)) => {
+            Ok((place, artifact)) => {
                 if locked.native {
-                    native.insert(id.clone(), bytes);
+                    native.insert(id.clone(), artifact.package);
                 }
                 used.insert(id.clone(), Used::new(locked, place));
             }
@@ -347,10 +347,10 @@ pub fn accepted_native(
     for locked in lock.packages.values().filter(|locked| locked.native) {
         match roots.find(locked) {
             Err(problem) => problems.push(problem),
-            Ok((place, bytes, _)) => {
+            Ok((place, artifact)) => {
                 let id = locked.identity.package_id.clone();
                 used.insert(id, Used::new(locked, place));
-                packages.push(bytes);
+                packages.push(artifact.package);
             }
         }
     }

@@ -125,8 +125,7 @@ fn check_together(project: &Project, targets: &Targets) -> Result<(), Problem> {
         }
         for name in &target.depends_on {
             let needed = targets.get(name).map_err(|problem| {
-                let Problem { message, .. } = problem;
-                Problem { code: "TARGET_UNKNOWN", ..wrong("depends_on", message) }
+                wrong("depends_on", problem.message.clone()).coded("TARGET_UNKNOWN")
             })?;
             if needed.kind == Kind::Exec {
                 let message = format!("`{name}` is a program, only packages can be needed");
@@ -143,11 +142,9 @@ fn check_together(project: &Project, targets: &Targets) -> Result<(), Problem> {
         }
     }
     if let Some(name) = &project.file.default_target {
-        targets.get(name).map_err(|problem| Problem {
-            code: "PROJECT_INVALID",
-            file: Some(shown(&project.root.join(PROJECT_FILE))),
-            field: Some("default_target".to_owned()),
-            ..problem
+        targets.get(name).map_err(|problem| {
+            let file = shown(&project.root.join(PROJECT_FILE));
+            problem.coded("PROJECT_INVALID").in_file(file).at("default_target")
         })?;
     }
     Ok(())

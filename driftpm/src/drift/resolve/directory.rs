@@ -101,7 +101,7 @@ impl DirectorySource {
         let bytes = files::read_below(&self.root, path, MAX_PACKAGE)?;
         let light = container::read_light(&bytes).map_err(|error| wrong(error.to_string()))?;
         let metadata = Metadata::of_manifest(&light.manifest, path.as_str())
-            .map_err(|problem| Problem { code: "REPOSITORY_INVALID", ..problem })?;
+            .map_err(|problem| problem.coded("REPOSITORY_INVALID"))?;
         let sidecar = read_sidecar(&self.root, path)?;
         let signer_kids = match &sidecar {
             None => Vec::new(),

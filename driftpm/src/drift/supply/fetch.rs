@@ -113,10 +113,9 @@ fn get(
         let message = format!("the project has no repository `{}`", locked.repository);
         Problem::new("LOCK_SOURCE_UNKNOWN", message).about(id)
     })?;
-    let artifact = source.fetch(&locked.path, &locked.sha256).map_err(|problem| Problem {
-        subject: problem.subject.clone().or_else(|| Some(id.to_owned())),
-        ..problem
-    })?;
+    let artifact = source
+        .fetch(&locked.path, &locked.sha256)
+        .map_err(|problem| if problem.subject.is_some() { problem } else { problem.about(id) })?;
     let from = format!("{}:{}", locked.repository, locked.path);
     check_locked(locked, &artifact.package, artifact.sidecar.as_deref(), &from)?;
     // A sidecar that is not locked is not taken: it might be of another time.

@@ -10,6 +10,7 @@ use super::super::json::Limit;
 use super::super::lock1::Locked;
 use super::super::problem::Problem;
 use super::super::relpath::{RelPath, package_file_name, shown};
+use super::super::resolve::Artifact;
 use super::super::transfer::read_sidecar;
 use super::super::vendor;
 use super::check_locked;
@@ -45,10 +46,10 @@ impl Root {
     }
 
     /// Package and sidecar at `place`; `None` if there is no package.
-    fn read(&self, place: &RelPath) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>, Problem> {
+    fn read(&self, place: &RelPath) -> Result<Option<Artifact>, Problem> {
         match self {
             Self::Directory(root) => match files::read_below(root, place, MAX_PACKAGE) {
-                Ok(package) => Ok(Some((package, read_sidecar(root, place)?))),
+                Ok(package) => Ok(Some(Artifact { package, sidecar: read_sidecar(root, place)? })),
                 Err(FileError::Missing(_)) => Ok(None),
                 Err(error) => Err(error.into()),
             },
@@ -56,7 +57,7 @@ impl Root {
                 None => Ok(None),
                 Some(package) => {
                     let sidecar = image.read(&place.sidecar(), Limit::SIDECAR.file())?;
-                    Ok(Some((package, sidecar)))
+                    Ok(Some(Artifact { package, sidecar }))
                 }
             },
         }
@@ -119,11 +120,11 @@ impl Roots {
     ///
     /// # Errors
     /// `PACKAGE_NOT_PRESENT`, and what [`check_locked`] says
-    pub fn find(&self, locked: &Locked) -> Result<(Where, Vec<u8>, Option<Vec<u8>>), Problem> {
+    pub fn find(&self, locked: &Locked) -> Result<(Where, Artifact), Problem> {
         let places = places(locked)?;
         for root in &self.0 {
             for place in &places {
-                let Some((package, sidecar)) = root.read(place)? else { continue };
+                let Some(artifact) = root.read(place)? else { continue };
                 let file = match root {
                     Root::Directory(root) => Some(place.below(root)),
                     Root::Image(_) => None,
@@ -133,9 +134,9 @@ impl Roots {
                     (None, Root::Image(image)) => image.shown(place),
                     (None, Root::Directory(_)) => place.to_string(),
                 };
-                check_locked(locked, &package, sidecar.as_deref(), &from)?;
+                check_locked(locked, &artifact.package, artifact.sidecar.as_deref(), &from)?;
                 let found = Where { root: root.shown(), place: place.clone(), file };
-                return Ok((found, package, sidecar));
+                return Ok((found, artifact));
             }
         }
         let roots: Vec<String> = self.0.iter().map(|root| format!("`{}`", root.shown())).collect();

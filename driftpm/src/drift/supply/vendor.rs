@@ -12,6 +12,7 @@ use super::super::lock1::{LOCK_FILE, ProjectLock};
 use super::super::problem::Problem;
 use super::super::progress::Progress;
 use super::super::relpath::{RelPath, shown, sidecar_of};
+use super::super::resolve::Artifact;
 use super::super::transfer::{StagedPackage, sync_directories, sync_staged};
 use super::{Root, Roots};
 
@@ -56,7 +57,7 @@ pub fn closure_files(lock: &ProjectLock, cache_dir: &Path) -> Result<Files, Prob
     let cache = Roots::only(Root::Directory(cache::packages_dir(cache_dir)));
     let mut files = Files::new();
     for locked in lock.packages.values() {
-        let (_, package, sidecar) = cache.find(locked)?;
+        let (_, Artifact { package, sidecar }) = cache.find(locked)?;
         let place = locked.place()?;
         if let Some(sidecar) = sidecar.filter(|_| locked.sig_sha256.is_some()) {
             files.insert(place.sidecar(), sidecar);
