@@ -66,6 +66,7 @@ pub mod project;
 pub mod publish;
 pub mod relpath;
 pub mod repositories;
+pub mod repository;
 pub mod resolve;
 pub mod sidecar;
 pub mod sources;
