@@ -41,6 +41,7 @@ pub mod cache;
 pub mod commands;
 pub mod container;
 pub mod container_write;
+pub mod discovery;
 pub mod doctor;
 pub mod encode;
 pub mod fetch;

@@ -66,14 +66,18 @@ fn open(
     around: &Surroundings<'_>,
 ) -> Result<Box<dyn VersionSource>, Problem> {
     let folder = match (spec.kind, &spec.url) {
-        (RepositoryKind::Dir | RepositoryKind::Toolchain, Some(path)) => project.root.join(path),
+        (RepositoryKind::Dir | RepositoryKind::Toolchain, Some(path))
+            if !path.starts_with("file://") =>
+        {
+            project.root.join(path)
+        }
         (RepositoryKind::Toolchain, None) => {
             around.toolchain_packages.clone().ok_or_else(|| {
                 let message = "the toolchain's packages are nowhere to be found";
                 Problem::new("REPOSITORY_UNREADABLE", message).about(spec.name.as_str())
             })?
         }
-        (RepositoryKind::Http | RepositoryKind::S3 | RepositoryKind::Dir, _) => {
+        (_, _) => {
             let Some(remote) = around.remote else {
                 let message =
                     format!("repositories of type `{}` need a network", spec.kind.as_str());

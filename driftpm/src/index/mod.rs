@@ -20,4 +20,4 @@ mod seen;
 mod signed;
 
 pub use seen::{Seen, SeenError};
-pub use signed::{Content, SignedError, Signed, Statement, sign};
+pub use signed::{Content, Signed, SignedError, Statement, sign};

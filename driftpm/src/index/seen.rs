@@ -32,7 +32,9 @@ pub enum SeenError {
         seen: u64,
     },
     /// Another state of the same number.
-    #[error("two different states have the number {0}: the publisher, or somebody with its key, says different things to different people")]
+    #[error(
+        "two different states have the number {0}: the publisher, or somebody with its key, says different things to different people"
+    )]
     Equivocation(u64),
     /// What was remembered cannot be read: it must not count as nothing.
     #[error("`{path}` cannot be understood: {problem}")]

@@ -232,7 +232,8 @@ impl Signed {
             Value::Object(document) => document,
             _ => return Err(SignedError::Format),
         };
-        let version = matches!(document.get("version"), Some(Value::Number(n)) if n.as_u64() == Some(1));
+        let version =
+            matches!(document.get("version"), Some(Value::Number(n)) if n.as_u64() == Some(1));
         if document.text("format") != Some(FORMAT) || !version {
             return Err(SignedError::Format);
         }

@@ -119,10 +119,7 @@ impl Client {
         let path = StorePath::parse(from.path())
             .map_err(|error| TransportError::new(ErrorKind::NotFound, from, error.to_string()))?;
         let options = GetOptions { range, ..GetOptions::default() };
-        store
-            .get_opts(&path, options)
-            .await
-            .map_err(|error| TransportError::of_store(from, &error))
+        store.get_opts(&path, options).await.map_err(|error| TransportError::of_store(from, &error))
     }
 
     async fn collect(

@@ -124,10 +124,8 @@ impl Location {
         // The URL's parser has resolved `..`; encoded ones are left and mean the same to servers.
         for segment in url.path_segments().into_iter().flatten() {
             let decoded = decode(segment).ok_or_else(|| part("a path that is not UTF-8"))?;
-            check_segment(&decoded).map_err(|problem| LocationError::Path {
-                path: url.path().to_owned(),
-                problem,
-            })?;
+            check_segment(&decoded)
+                .map_err(|problem| LocationError::Path { path: url.path().to_owned(), problem })?;
         }
         Ok(Self { scheme, url })
     }

@@ -32,13 +32,18 @@ impl Part {
     pub(super) fn open(to: &Path) -> io::Result<Self> {
         let (path, origin_path) = (with_suffix(to, ".part"), with_suffix(to, ".part.json"));
         loop {
-            let file =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
             file.lock()?;
             // Whoever had the lock may have finished and renamed the file.
             let same = fs::metadata(&path).is_ok_and(|there| {
                 use std::os::unix::fs::MetadataExt as _;
-                file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+                file.metadata()
+                    .is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
             });
             if same {
                 let length = file.metadata()?.len();

@@ -1,6 +1,7 @@
 //! The machine on which `drift` runs.
 
 use std::fs;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -8,8 +9,7 @@ use driftpm::drift::commands::World;
 use driftpm::drift::native::{Job, Ran, Sandbox};
 use driftpm::drift::platform::{Platform, detect};
 use driftpm::drift::problem::Problem;
-use driftpm::drift::project::RepositorySpec;
-use driftpm::drift::resolve::VersionSource;
+use driftpm::transport::{Proxies, S3Settings, Settings};
 
 /// The folders in which C libraries lie.
 const LIBRARIES: [&str; 5] =
@@ -85,10 +85,60 @@ impl World for Machine {
         Err(failed(format!("`pkgtool mount`: {}: {}", output.status, text.trim_end())))
     }
 
-    fn remote(&self, spec: &RepositorySpec) -> Result<Box<dyn VersionSource>, Problem> {
-        let message = format!("repositories of type `{}` cannot be read yet", spec.kind.as_str());
-        Err(Problem::new("REPOSITORY_UNSUPPORTED", message).about(spec.name.as_str()))
+    fn network(&self) -> Settings {
+        let first = |names: &[&str]| names.iter().find_map(|name| variable(name));
+        let keys = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
+        Settings {
+            user_agent: concat!("drift/", env!("CARGO_PKG_VERSION")).to_owned(),
+            proxies: Proxies {
+                // In capitals it could be a header of a request that a web server runs us for.
+                http: variable("http_proxy"),
+                https: first(&["https_proxy", "HTTPS_PROXY"]),
+                all: first(&["all_proxy", "ALL_PROXY"]),
+                none_for: first(&["no_proxy", "NO_PROXY"]),
+            },
+            s3: S3Settings {
+                endpoint: first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
+                region: first(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
+                keys,
+                token: variable("AWS_SESSION_TOKEN"),
+            },
+            ..Settings::default()
+        }
     }
+
+    fn state_dir(&self) -> Option<PathBuf> {
+        user_folder("XDG_STATE_HOME", ".local/state")
+    }
+
+    fn cache_dir(&self) -> Option<PathBuf> {
+        user_folder("XDG_CACHE_HOME", ".cache")
+    }
+
+    fn asker(&self) -> Option<fn(&str) -> bool> {
+        (io::stdin().is_terminal() && io::stderr().is_terminal()).then_some(ask)
+    }
+}
+
+/// A variable of the environment that is set to something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A folder by the XDG base directory specification, which wants relative paths to be ignored.
+fn user_folder(name: &str, below_home: &str) -> Option<PathBuf> {
+    let named = std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    named.or_else(|| Some(home()?.join(below_home)))
+}
+
+fn ask(question: &str) -> bool {
+    // Whoever cannot be asked has not said yes.
+    if write!(io::stderr(), "{question} [y/N] ").is_err() {
+        return false;
+    }
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).is_ok_and(|_| matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// The version of the C library, read out of its own bytes: it tells it to whoever executes it,

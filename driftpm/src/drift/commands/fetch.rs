@@ -9,7 +9,8 @@ use super::super::lock1::{ProjectLock, check_fresh};
 use super::super::problem::Problem;
 use super::super::project::Project;
 use super::super::supply::{Fetched, fetch_locked};
-use super::report::{PlatformArgs, Report, finish, one, repositories, root};
+use super::network::{FirstUseArgs, repositories};
+use super::report::{PlatformArgs, Report, finish, one, root};
 use super::{Failure, Host, status};
 
 /// Fetch packages into the cache: those of drift-project.lock.json from the project's
@@ -34,6 +35,8 @@ pub(super) struct Args {
     force: bool,
     #[command(flatten)]
     platform: PlatformArgs,
+    #[command(flatten)]
+    first_use: FirstUseArgs,
     /// Print a JSON report and nothing else
     #[arg(long)]
     json: bool,
@@ -61,7 +64,8 @@ fn fetch_project(args: &Args, host: &Host<'_>) -> Result<Report, Problem> {
     let project = Project::load(&root())?;
     let lock = ProjectLock::require(&root())?;
     check_fresh(&project, &lock)?;
-    let (repositories, platform) = (repositories(&project, host)?, args.platform.platform(host)?);
+    let (repositories, platform) =
+        (repositories(&project, &args.first_use, host)?, args.platform.platform(host)?);
     let progress = host.progress(args.json);
     let fetched = fetch_locked(&lock, &repositories, &platform, &args.cache_dir, progress)?;
     let list = Value::Array(fetched.iter().map(Fetched::to_json).collect());

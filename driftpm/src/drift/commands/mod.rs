@@ -6,13 +6,16 @@
 mod doctor;
 mod fetch;
 mod gate;
+mod index;
 mod keygen;
 mod mount;
+mod network;
 mod plan;
 mod project;
 mod publish;
 mod report;
 mod resolve;
+mod search;
 mod sign;
 mod tree;
 mod trust;
@@ -88,6 +91,11 @@ enum Command {
     Publish(publish::Args),
     Fetch(fetch::Args),
     Vendor(vendor::Args),
+    #[command(subcommand)]
+    Index(index::Command),
+    Search(search::SearchArgs),
+    #[command(subcommand)]
+    Sources(search::SourcesCommand),
     Doctor(doctor::Args),
     Gate(gate::Args),
     Init(project::InitArgs),
@@ -128,6 +136,9 @@ pub fn run(cli: Cli, host: &mut Host<'_>) -> u8 {
         Command::Publish(args) => publish::run(args, host),
         Command::Fetch(args) => fetch::run(args, host),
         Command::Vendor(args) => vendor::run(args, host),
+        Command::Index(command) => index::run(command, host),
+        Command::Search(args) => search::run(&args, host),
+        Command::Sources(command) => search::sources(&command, host),
         Command::Doctor(args) => doctor::run(args, host),
         Command::Gate(args) => gate::run(args, host),
         Command::Init(args) => project::init(&args, host),

@@ -7,7 +7,8 @@ use super::super::problem::Problem;
 use super::super::project::{self, Dependency, Kind, Project, discover};
 use super::super::relpath::shown;
 use super::super::resolve::{Catalogue, Constraint};
-use super::report::{PlatformArgs, Report, finish, one, repositories, root};
+use super::network::{FirstUseArgs, repositories};
+use super::report::{PlatformArgs, Report, finish, one, root};
 use super::{Failure, Host};
 
 /// Make a project in the current folder.
@@ -70,6 +71,8 @@ pub(super) struct AddArgs {
     replace: bool,
     #[command(flatten)]
     platform: PlatformArgs,
+    #[command(flatten)]
+    first_use: FirstUseArgs,
     /// Print a JSON report and nothing else
     #[arg(long)]
     json: bool,
@@ -105,7 +108,7 @@ fn add_one(args: &AddArgs, host: &Host<'_>) -> Result<Report, Problem> {
 
 /// Versions compatible with the newest one; a pre-release only if there is nothing else.
 fn newest(args: &AddArgs, project: &Project, host: &Host<'_>) -> Result<Constraint, Problem> {
-    let repositories = repositories(project, host)?;
+    let repositories = repositories(project, &args.first_use, host)?;
     let platform = args.platform.platform(host)?;
     let mut catalogue = Catalogue::new(repositories.all(), &platform);
     if let Some(repository) = &args.repository {

@@ -6,12 +6,7 @@ use super::super::gate::{GateRequest, TOOLCHAIN_KEYS, USER_STORE};
 use super::super::json::{Object, Value};
 use super::super::platform::Platform;
 use super::super::problem::Problem;
-use super::super::project::Project;
-use super::super::repositories::{Repositories, Surroundings};
 use super::{Failure, Host, status};
-
-/// Where a toolchain's packages lie beside its binaries.
-const TOOLCHAIN_PACKAGES: &str = "drift-packages";
 
 /// What a command has to say when all went well.
 #[derive(Default)]
@@ -140,14 +135,4 @@ impl StoreArgs {
             ..GateRequest::default()
         }
     }
-}
-
-/// Opens the project's repositories.
-pub(super) fn repositories(project: &Project, host: &Host<'_>) -> Result<Repositories, Problem> {
-    let remote = |spec: &super::super::project::RepositorySpec| host.world.remote(spec);
-    let around = Surroundings {
-        toolchain_packages: host.binary_dir.as_ref().map(|dir| dir.join(TOOLCHAIN_PACKAGES)),
-        remote: Some(&remote),
-    };
-    Repositories::open(project, &around)
 }

@@ -9,7 +9,8 @@ use super::super::lock1::{LOCK_FILE, Migration, ProjectLock, check_fresh, migrat
 use super::super::problem::Problem;
 use super::super::project::Project;
 use super::super::resolve::{Freedom, Order, resolve_project};
-use super::report::{PlatformArgs, Report, finish, one, repositories, root};
+use super::network::{FirstUseArgs, repositories};
+use super::report::{PlatformArgs, Report, finish, one, root};
 use super::trust::timestamp;
 use super::{Failure, Host};
 
@@ -24,6 +25,8 @@ pub(super) struct ResolveArgs {
     minimal: bool,
     #[command(flatten)]
     platform: PlatformArgs,
+    #[command(flatten)]
+    first_use: FirstUseArgs,
     /// Print a JSON report and nothing else
     #[arg(long)]
     json: bool,
@@ -40,7 +43,7 @@ fn resolve_once(args: &ResolveArgs, host: &Host<'_>) -> Result<Report, Problem> 
         check_fresh(&project, &lock)?;
         return Ok(report(None, &lock, false));
     }
-    write(&project, None, &Freedom::All, order(args.minimal), &args.platform, host)
+    write(&project, None, &Freedom::All, order(args.minimal), &args.platform, &args.first_use, host)
 }
 
 fn order(minimal: bool) -> Order {
@@ -63,6 +66,8 @@ pub(super) struct UpdateArgs {
     minimal: bool,
     #[command(flatten)]
     platform: PlatformArgs,
+    #[command(flatten)]
+    first_use: FirstUseArgs,
     /// Print a JSON report and nothing else
     #[arg(long)]
     json: bool,
@@ -94,7 +99,15 @@ fn update_once(args: &UpdateArgs, host: &Host<'_>) -> Result<Report, Problem> {
         }
         Freedom::Only(free)
     };
-    write(&project, before.as_ref(), &freedom, order(args.minimal), &args.platform, host)
+    write(
+        &project,
+        before.as_ref(),
+        &freedom,
+        order(args.minimal),
+        &args.platform,
+        &args.first_use,
+        host,
+    )
 }
 
 fn write(
@@ -103,10 +116,12 @@ fn write(
     freedom: &Freedom,
     order: Order,
     platform: &PlatformArgs,
+    first_use: &FirstUseArgs,
     host: &Host<'_>,
 ) -> Result<Report, Problem> {
     let _guard = files::lock_directory(std::path::Path::new("."))?;
-    let (repositories, platform) = (repositories(project, host)?, platform.platform(host)?);
+    let (repositories, platform) =
+        (repositories(project, first_use, host)?, platform.platform(host)?);
     let now = timestamp(host.now);
     let mut lock =
         resolve_project(project, &repositories, &platform, order, before, freedom, &now)?;
@@ -173,6 +188,8 @@ pub(super) struct MigrateArgs {
     lock: PathBuf,
     #[command(flatten)]
     platform: PlatformArgs,
+    #[command(flatten)]
+    first_use: FirstUseArgs,
     /// Print a JSON report and nothing else
     #[arg(long)]
     json: bool,
@@ -190,7 +207,8 @@ fn migrate_once(args: &MigrateArgs, host: &Host<'_>) -> Result<Report, Problem> 
         let message = "exists and is not overwritten";
         return Err(Problem::new("PROJECT_EXISTS", message).in_file(LOCK_FILE));
     }
-    let (repositories, platform) = (repositories(&project, host)?, args.platform.platform(host)?);
+    let (repositories, platform) =
+        (repositories(&project, &args.first_use, host)?, args.platform.platform(host)?);
     let now = timestamp(host.now);
     let with = Migration {
         project: &project,

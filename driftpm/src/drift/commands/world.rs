@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use super::super::native::Sandbox;
 use super::super::platform::Platform;
 use super::super::problem::Problem;
-use super::super::project::RepositorySpec;
-use super::super::resolve::VersionSource;
+use crate::transport::Settings;
 
 /// The machine.
 pub trait World {
@@ -25,9 +24,15 @@ pub trait World {
     /// `MOUNT_FAILED`
     fn mount(&self, image: &Path, folder: &Path) -> Result<(), Problem>;
 
-    /// Opens a repository over a network.
-    ///
-    /// # Errors
-    /// `REPOSITORY_UNSUPPORTED`, or why it cannot be used
-    fn remote(&self, spec: &RepositorySpec) -> Result<Box<dyn VersionSource>, Problem>;
+    /// How servers are reached.
+    fn network(&self) -> Settings;
+
+    /// The folder for what programs remember about the user, `~/.local/state`.
+    fn state_dir(&self) -> Option<PathBuf>;
+
+    /// The folder for what programs could get again, `~/.cache`.
+    fn cache_dir(&self) -> Option<PathBuf>;
+
+    /// Puts a question to the user that is answered by yes or no; `None` if nobody can be asked.
+    fn asker(&self) -> Option<fn(&str) -> bool>;
 }

@@ -62,8 +62,7 @@ type About = BTreeMap<String, (Option<String>, Vec<String>)>;
 /// `INDEX_BASE_URL`, `ABOUT_INVALID`, `FILE_ERROR`
 pub fn build(request: &BuildRequest) -> Result<Built, Problem> {
     if let Some(url) = &request.base_url {
-        Location::parse(url)
-            .map_err(|error| Problem::new("INDEX_BASE_URL", error.to_string()))?;
+        Location::parse(url).map_err(|error| Problem::new("INDEX_BASE_URL", error.to_string()))?;
     }
     let (earlier, earlier_bytes) = earlier(&request.out)?;
     let mut about = About::new();
@@ -205,7 +204,8 @@ fn read_about(path: &Path) -> Result<About, Problem> {
             None | Some(Value::Null) => Vec::new(),
             Some(list) => {
                 let list = list.as_strings();
-                let list = list.ok_or_else(|| wrong(format!("`{id}`: `tags` is no list of texts")))?;
+                let list =
+                    list.ok_or_else(|| wrong(format!("`{id}`: `tags` is no list of texts")))?;
                 list.into_iter().map(str::to_owned).collect()
             }
         };

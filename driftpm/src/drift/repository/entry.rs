@@ -39,12 +39,15 @@ impl Entry {
         let hash = |key: &'static str, text: &str| {
             let digits = text.strip_prefix("sha256:");
             let right = digits.and_then(epk_format::digest::Sha256::from_hex);
-            right.map(|hash| sha256_text(&hash)).ok_or_else(|| fields.wrong(key, "no hash `sha256:…`"))
+            right
+                .map(|hash| sha256_text(&hash))
+                .ok_or_else(|| fields.wrong(key, "no hash `sha256:…`"))
         };
         let mut dependencies = BTreeMap::new();
         for (package, constraint) in fields.members("dependencies")? {
             let constraint = constraint.as_str();
-            let constraint = constraint.ok_or_else(|| fields.wrong("dependencies", "no strings"))?;
+            let constraint =
+                constraint.ok_or_else(|| fields.wrong("dependencies", "no strings"))?;
             dependencies.insert(package.to_owned(), constraint.to_owned());
         }
         let (platform, understood) = match fields.get("platform_requirements") {

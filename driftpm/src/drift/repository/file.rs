@@ -110,8 +110,8 @@ impl Index {
         let text = String::from_utf8(bytes).map_err(|error| {
             invalid(format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
         })?;
-        let document: Document<'_> = serde_json::from_str(&text)
-            .map_err(|error| invalid(format!("no index: {error}")))?;
+        let document: Document<'_> =
+            serde_json::from_str(&text).map_err(|error| invalid(format!("no index: {error}")))?;
         if document.format != KIND || document.version != VERSION {
             let (format, version) = (&document.format, document.version);
             let message = format!("a `{format}` of version {version}, not a `{KIND}` of 1");
@@ -159,7 +159,8 @@ impl Index {
             .map_err(|error| wrong(format!("its versions are {error}")))?;
         let list = value.as_array().ok_or_else(|| wrong("`versions` is no list".to_owned()))?;
         let entries = list.iter().enumerate().map(|(at, value)| {
-            Entry::parse(&head.id, value).map_err(|problem| wrong(format!("version {at}: {problem}")))
+            Entry::parse(&head.id, value)
+                .map_err(|problem| wrong(format!("version {at}: {problem}")))
         });
         entries.collect()
     }
@@ -174,7 +175,8 @@ mod tests {
     use super::*;
 
     fn parse(packages: &str) -> Result<Index, Problem> {
-        let text = format!("{{\"format\":\"drift-index\",\"packages\":{{{packages}}},\"version\":1}}");
+        let text =
+            format!("{{\"format\":\"drift-index\",\"packages\":{{{packages}}},\"version\":1}}");
         Index::parse(text.into_bytes())
     }
 

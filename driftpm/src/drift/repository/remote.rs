@@ -168,15 +168,19 @@ impl RemoteSource {
         Ok(bytes)
     }
 
-    fn offer(&self, index: &Index, mut offer: Offer, packed: Option<String>) -> Result<Offer, Problem> {
+    fn offer(
+        &self,
+        index: &Index,
+        mut offer: Offer,
+        packed: Option<String>,
+    ) -> Result<Offer, Problem> {
         let path = packed.unwrap_or_else(|| offer.path.clone());
         let base = match index.base_url() {
             None => return self.locate(&path).map(|_| Offer { path, ..offer }),
             Some(url) => self.locate(url)?,
         };
-        let location = base
-            .join(&path)
-            .map_err(|error| Problem::new("REPOSITORY_URL", error.to_string()))?;
+        let location =
+            base.join(&path).map_err(|error| Problem::new("REPOSITORY_URL", error.to_string()))?;
         offer.path = location.to_string();
         Ok(offer)
     }
@@ -207,6 +211,10 @@ impl VersionSource for RemoteSource {
             offers.push(offer.map_err(|problem| problem.about(package))?);
         }
         Ok(offers)
+    }
+
+    fn first_use(&self) -> Option<&FirstUse> {
+        Some(&self.access.trust)
     }
 
     fn fetch(&self, path: &str, sha256: &str) -> Result<Artifact, Problem> {

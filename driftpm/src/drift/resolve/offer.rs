@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::identity::Identity;
 use super::super::platform::Requirement;
 use super::super::problem::Problem;
+use super::super::trust::FirstUse;
 
 /// One package file that a repository has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,4 +62,10 @@ pub trait VersionSource: Send + Sync {
     /// # Errors
     /// `LOCK_ARTIFACT_MISSING` if it is not there; the repository cannot be read.
     fn fetch(&self, path: &str, sha256: &str) -> Result<Artifact, Problem>;
+
+    /// Who decides about new signers of what comes from here, before it enters the cache; none for
+    /// folders of the user's own, of which the gate knows enough.
+    fn first_use(&self) -> Option<&FirstUse> {
+        None
+    }
 }

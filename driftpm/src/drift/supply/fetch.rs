@@ -117,9 +117,12 @@ fn get(
         .fetch(&locked.path, &locked.sha256)
         .map_err(|problem| if problem.subject.is_some() { problem } else { problem.about(id) })?;
     let from = format!("{}:{}", locked.repository, locked.path);
-    check_locked(locked, &artifact.package, artifact.sidecar.as_deref(), &from)?;
+    let full = check_locked(locked, &artifact.package, artifact.sidecar.as_deref(), &from)?;
     // A sidecar that is not locked is not taken: it might be of another time.
     let sidecar = artifact.sidecar.filter(|_| locked.sig_sha256.is_some());
+    if let Some(first_use) = source.first_use() {
+        first_use.admit_package(id, &artifact.package, &full.modules, sidecar.as_deref())?;
+    }
     Ok(Some(StagedPackage::write(packages_dir, place, &artifact.package, sidecar.as_deref())?))
 }
 

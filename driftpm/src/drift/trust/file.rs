@@ -207,7 +207,8 @@ impl TrustFile {
             return Err(RotateError::Revoked(key.id()));
         }
         let known = self.keys.get(&key.id()).map(Value::as_object);
-        let own = |entry: Option<&Object>| entry.and_then(|e| e.text("pubkey")) == Some(&key.to_base64());
+        let own =
+            |entry: Option<&Object>| entry.and_then(|e| e.text("pubkey")) == Some(&key.to_base64());
         if known.is_some_and(|entry| !own(entry)) {
             return Err(RotateError::Taken(key.id()));
         }

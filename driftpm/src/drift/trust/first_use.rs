@@ -68,7 +68,8 @@ impl FirstUse {
             if live.keys().any(|kid| bound.contains(*kid)) {
                 return Ok(());
             }
-            let message = format!("the index of `{place}` is signed by `{kid}`, which is not its key");
+            let message =
+                format!("the index of `{place}` is signed by `{kid}`, which is not its key");
             return Err(changed(message).about(place));
         }
         let question = format!(
@@ -105,7 +106,8 @@ impl FirstUse {
             let refusal = Distrust::Reserved(module.clone());
             return Err(about(Problem::new(refusal.code(), refusal.to_string())));
         }
-        if matches!(refusal, Distrust::Sidecar(_) | Distrust::OtherPackage(_) | Distrust::NoModules) {
+        if matches!(refusal, Distrust::Sidecar(_) | Distrust::OtherPackage(_) | Distrust::NoModules)
+        {
             return Err(plain());
         }
         let signers = enclosed_signers(sidecar, bytes);
@@ -138,8 +140,10 @@ impl FirstUse {
                 let message = format!(
                     "`{module}` {how} below `{known}`, for which others speak; its signers are `{names}`"
                 );
-                return Err(about(Problem::new(code, message)
-                    .hint("if it is right: `drift trust add-key --namespace …`")));
+                return Err(about(
+                    Problem::new(code, message)
+                        .hint("if it is right: `drift trust add-key --namespace …`"),
+                ));
             }
             if !new.contains(&first) {
                 new.push(first);

@@ -151,7 +151,9 @@ impl TrustStore {
     pub fn relative_of(&self, first: &str) -> Option<&str> {
         let parts = || self.namespaces.keys().filter_map(|pattern| pattern.split('.').next());
         let wanted = skeleton(first);
-        parts().find(|part| *part == first).or_else(|| parts().find(|part| skeleton(part) == wanted))
+        parts()
+            .find(|part| *part == first)
+            .or_else(|| parts().find(|part| skeleton(part) == wanted))
     }
 
     /// The key ids that may speak for `module`.
