@@ -12,7 +12,7 @@ use super::super::keys::sha256_text;
 use super::super::problem::Problem;
 use super::super::resolve::{Artifact, Offer, VersionSource};
 use super::super::trust::FirstUse;
-use super::file::{INDEX_NAME, Index, KIND};
+use super::file::{INDEX_NAME, Index, KIND, MAX_INDEX};
 use crate::index::{Seen, Signed};
 use crate::transport::{
     Client, ErrorKind, Location, Request, Silent, Transport as _, TransportError, zstd,
@@ -131,13 +131,14 @@ impl RemoteSource {
             return Ok(bytes);
         }
         let size = statement.content.size;
-        if size > super::file::MAX_INDEX {
+        if size > MAX_INDEX {
             let message = format!("the index has {size} bytes: too many");
             return Err(Problem::new("INDEX_TOO_LARGE", message));
         }
         let bytes = match &statement.packed {
             Some(packed) => {
-                let bytes = self.download(&format!("{INDEX_NAME}.zst"), Some(packed.size), size)?;
+                let bytes =
+                    self.download(&format!("{INDEX_NAME}.zst"), Some(packed.size), MAX_INDEX)?;
                 if Sha256::of(&bytes) != packed.sha256 {
                     let message = "the packed index is not what the statement says";
                     return Err(Problem::new("INDEX_CONTENT_MISMATCH", message));

@@ -15,6 +15,7 @@ use super::super::repositories::Repositories;
 use super::super::transfer::{
     StagedPackage, in_order, read_sidecar, sync_directories, sync_staged,
 };
+use super::super::trust::{Examined, FirstUse};
 use super::{check_locked, check_platform};
 
 /// A package that is in the cache now.
@@ -72,7 +73,7 @@ pub fn fetch_locked(
         progress,
         |(locked, place)| get(locked, place, repositories, &packages_dir),
         |staged| {
-            let new = staged.iter().flatten().flatten();
+            let new = staged.iter().flatten().flatten().map(|new| &new.staged);
             match sync_staged(&packages_dir, new) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => ControlFlow::Break(Problem::from(error)),
@@ -81,7 +82,13 @@ pub fn fetch_locked(
         |(locked, place), staged| {
             let done = staged.and_then(|staged| {
                 let present = staged.is_none();
-                staged.map_or(Ok(()), StagedPackage::commit)?;
+                if let Some(New { staged, examined }) = staged {
+                    if let Some((first_use, examined)) = examined {
+                        let id = locked.identity.package_id.as_str();
+                        first_use.admit_package(id, &examined)?;
+                    }
+                    staged.commit()?;
+                }
                 Ok(Fetched { locked: (*locked).clone(), place: place.clone(), present })
             });
             match done {
@@ -98,13 +105,20 @@ pub fn fetch_locked(
     stopped.map_or(Ok(fetched), Err)
 }
 
+/// A package that is not in the cache yet.
+struct New<'a> {
+    staged: StagedPackage,
+    /// What decides whether its signers are let in, and by whom.
+    examined: Option<(&'a FirstUse, Examined)>,
+}
+
 /// Stages the package, or nothing if it is there already.
-fn get(
+fn get<'a>(
     locked: &Locked,
     place: &RelPath,
-    repositories: &Repositories,
+    repositories: &'a Repositories,
     packages_dir: &Path,
-) -> Result<Option<StagedPackage>, Problem> {
+) -> Result<Option<New<'a>>, Problem> {
     if is_there(locked, place, packages_dir) {
         return Ok(None);
     }
@@ -120,10 +134,12 @@ fn get(
     let full = check_locked(locked, &artifact.package, artifact.sidecar.as_deref(), &from)?;
     // A sidecar that is not locked is not taken: it might be of another time.
     let sidecar = artifact.sidecar.filter(|_| locked.sig_sha256.is_some());
-    if let Some(first_use) = source.first_use() {
-        first_use.admit_package(id, &artifact.package, &full.modules, sidecar.as_deref())?;
-    }
-    Ok(Some(StagedPackage::write(packages_dir, place, &artifact.package, sidecar.as_deref())?))
+    // Nobody vouches for a package without signatures: the gate decides about it.
+    let examined = source.first_use().zip(sidecar.as_deref()).map(|(first_use, sidecar)| {
+        (first_use, first_use.examine(&artifact.package, &full.modules, sidecar))
+    });
+    let staged = StagedPackage::write(packages_dir, place, &artifact.package, sidecar.as_deref())?;
+    Ok(Some(New { staged, examined }))
 }
 
 /// Whether the cache has exactly the locked bytes. Whatever is wrong there is written anew.

@@ -39,6 +39,16 @@ pub struct FirstUse {
     consent: Consent,
 }
 
+/// What is known of a signed package.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// Why the gate would refuse it.
+    refusal: Option<Distrust>,
+    /// The keys that it encloses and that have signed it.
+    signers: Vec<(String, PublicKey)>,
+    modules: Vec<String>,
+}
+
 impl FirstUse {
     /// The stores as they were read; `store` is the file of the project's.
     #[must_use]
@@ -81,25 +91,29 @@ impl FirstUse {
         Ok(())
     }
 
+    /// What has to be known of a signed package to decide about it, computed without asking
+    /// anybody: for many packages at once.
+    #[must_use]
+    pub fn examine(&self, bytes: &[u8], modules: &[String], sidecar: &[u8]) -> Examined {
+        let trust = self.trust().clone();
+        Examined {
+            refusal: verify_package(bytes, modules, Some(sidecar), &trust, false).err(),
+            signers: enclosed_signers(sidecar, bytes),
+            modules: modules.to_vec(),
+        }
+    }
+
     /// Lets a signed package pass if it is trusted, or if its signer is the first of its names and
-    /// that is agreed to. Without a sidecar it passes: the gate decides about unsigned packages.
+    /// that is agreed to. Packages are to come in an order that does not depend on chance: of two
+    /// signers of one new name, the first is asked about and the second is refused.
     ///
     /// # Errors
     /// `SIGNER_REVOKED`, `SIGNER_CHANGED`, `NAMESPACE_RESERVED`, `NAMESPACE_TAKEN`,
     /// `NAMESPACE_LOOKALIKE`, `FIRST_USE_REFUSED`, `FIRST_USE_NO_KEY`, and the gate's codes
-    pub fn admit_package(
-        &self,
-        package_id: &str,
-        bytes: &[u8],
-        modules: &[String],
-        sidecar: Option<&[u8]>,
-    ) -> Result<(), Problem> {
-        let Some(sidecar) = sidecar else { return Ok(()) };
+    pub fn admit_package(&self, package_id: &str, examined: &Examined) -> Result<(), Problem> {
+        let Examined { refusal, signers, modules } = examined;
+        let Some(refusal) = refusal else { return Ok(()) };
         let mut trust = self.trust();
-        let refusal = match verify_package(bytes, modules, Some(sidecar), &trust, false) {
-            Ok(_) => return Ok(()),
-            Err(refusal) => refusal,
-        };
         let about = |problem: Problem| problem.about(package_id);
         let plain = || about(Problem::new(refusal.code(), refusal.to_string()));
         if let Some(module) = modules.iter().find(|module| is_reserved(module)) {
@@ -110,18 +124,20 @@ impl FirstUse {
         {
             return Err(plain());
         }
-        let signers = enclosed_signers(sidecar, bytes);
-        let kids = signers.iter().map(|(kid, _)| kid.as_str());
-        let names = kids.clone().collect::<Vec<_>>().join("`, `");
+        let names: Vec<&str> = signers.iter().map(|(kid, _)| kid.as_str()).collect();
+        let names = names.join("`, `");
+        let live: Vec<&(String, PublicKey)> =
+            signers.iter().filter(|(kid, _)| !trust.revokes(kid)).collect();
+        if live.is_empty() && !signers.is_empty() {
+            return Err(about(revoked(&names)));
+        }
         let mut new: Vec<&str> = Vec::new();
         for module in modules {
             if trust.project.is_bound(module) {
-                // Bound, and not to these signers: or else the package would have passed, unless
-                // another module's name is new.
                 let allowed = trust.project.allowed_keys(module);
-                if !signers.iter().any(|(kid, _)| allowed.contains(kid.as_str())) {
-                    if !signers.is_empty() && signers.iter().all(|(kid, _)| trust.revokes(kid)) {
-                        return Err(about(revoked(&names)));
+                if !live.iter().any(|(kid, _)| allowed.contains(kid.as_str())) {
+                    if signers.is_empty() {
+                        return Err(plain());
                     }
                     let message = format!(
                         "module `{module}` is bound to other keys than `{names}`, which signed it"
@@ -149,15 +165,16 @@ impl FirstUse {
                 new.push(first);
             }
         }
-        let Some((kid, key)) = signers.iter().find(|(kid, _)| !trust.revokes(kid)) else {
-            if signers.is_empty() {
-                let message = "the package is new here, and no signature encloses its key";
-                return Err(about(Problem::new("FIRST_USE_NO_KEY", message).hint(
-                    "`drift trust add-key` adds it; publishers enclose it by `drift sign --include-pubkey`",
-                )));
-            }
-            return Err(about(revoked(&names)));
+        let Some((kid, key)) = live.first() else {
+            let message = "the package is new here, and no signature encloses its key";
+            return Err(about(Problem::new("FIRST_USE_NO_KEY", message).hint(
+                "`drift trust add-key` adds it; publishers enclose it by `drift sign --include-pubkey`",
+            )));
         };
+        if new.is_empty() {
+            // Another package has brought in the signer since this one was looked at.
+            return Ok(());
+        }
         let patterns: Vec<String> = new.iter().map(|first| format!("{first}.*")).collect();
         let question = format!(
             "package `{package_id}` is signed by `{kid}`, the first one here to speak for `{}`. \
@@ -177,10 +194,7 @@ impl FirstUse {
         for pattern in patterns {
             trust.project.namespaces.entry(pattern).or_default().insert(kid.clone());
         }
-        match verify_package(bytes, modules, Some(sidecar), &trust, false) {
-            Ok(_) => Ok(()),
-            Err(refusal) => Err(about(Problem::new(refusal.code(), refusal.to_string()))),
-        }
+        Ok(())
     }
 
     fn ask(&self, question: &str, subject: &str) -> Result<(), Problem> {
@@ -219,4 +233,102 @@ fn revoked(kid: &str) -> Problem {
 fn changed(message: String) -> Problem {
     Problem::new("SIGNER_CHANGED", message)
         .hint("if the publisher has announced a new key: `drift trust rotate`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::keys::PrivateKey;
+    use super::super::super::sidecar::Draft;
+    use super::super::super::testing::key;
+    use super::*;
+    use epk_format::digest::Sha256;
+
+    const PACKAGE: &[u8] = b"the bytes of a package";
+
+    fn sidecar(keys: &[&PrivateKey]) -> Vec<u8> {
+        let mut draft = Draft::new(&Sha256::of(PACKAGE));
+        for key in keys {
+            draft.sign(key, PACKAGE, true);
+        }
+        draft.to_bytes()
+    }
+
+    /// What becomes of packages of these modules and signers, one after the other.
+    fn codes(trust: Trust, packages: &[(&[&str], &[&PrivateKey])]) -> Vec<&'static str> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("drift/trust.json");
+        let first_use = FirstUse::new(store, trust, Consent::Always);
+        let code = |(modules, keys): &(&[&str], &[&PrivateKey])| {
+            let modules: Vec<String> = modules.iter().map(|module| (*module).to_owned()).collect();
+            let examined = first_use.examine(PACKAGE, &modules, &sidecar(keys));
+            match first_use.admit_package("p", &examined) {
+                Ok(()) => {
+                    // Whoever gets in by the first use gets through the gate.
+                    let trust = first_use.trust().clone();
+                    verify_package(PACKAGE, &modules, Some(&sidecar(keys)), &trust, false).unwrap();
+                    "OK"
+                }
+                Err(problem) => problem.code,
+            }
+        };
+        packages.iter().map(code).collect()
+    }
+
+    #[test]
+    fn the_first_signer_and_no_other() {
+        let (one, two) = (key(1), key(2));
+        let found = codes(
+            Trust::default(),
+            &[
+                (&["acme.a"], &[&one]),
+                (&["acme.b", "acme"], &[&one]),
+                (&["acme.c"], &[&two]),
+                (&["acme.c"], &[&two, &one]),
+                (&["acme.d", "zeta.a"], &[&two]),
+                (&["zeta.a"], &[&two]),
+                (&["zeta.a", "acme.a"], &[&two, &one]),
+                (&["std.a"], &[&one]),
+                (&["new.a", "std.a"], &[&one]),
+            ],
+        );
+        let expected = [
+            "OK",
+            "OK",
+            "SIGNER_CHANGED",
+            "OK",
+            "SIGNER_CHANGED",
+            "OK",
+            "OK",
+            "NAMESPACE_RESERVED",
+            "NAMESPACE_RESERVED",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_revoked_key_brings_nobody_in() {
+        let (one, two) = (key(1), key(2));
+        let mut trust = Trust::default();
+        trust.project.revoked.insert(one.public().id());
+        trust.project.keys.insert(one.public().id(), one.public());
+        trust.project.namespaces.insert("acme.*".into(), [one.public().id()].into());
+        let found = codes(
+            trust,
+            &[
+                (&["acme.a"], &[&one]),
+                (&["other.a"], &[&one]),
+                // The key that may speak is revoked, the other one may not speak.
+                (&["acme.a"], &[&one, &two]),
+                (&["other.a"], &[&one, &two]),
+            ],
+        );
+        assert_eq!(found, ["SIGNER_REVOKED", "SIGNER_REVOKED", "SIGNER_CHANGED", "OK"]);
+    }
+
+    #[test]
+    fn a_namespace_that_nobody_may_speak_for_stays_so() {
+        let mut trust = Trust::default();
+        trust.project.namespaces.insert("acme.*".into(), Default::default());
+        assert_eq!(codes(trust, &[(&["acme.a"], &[&key(1)])]), ["SIGNER_CHANGED"]);
+    }
 }

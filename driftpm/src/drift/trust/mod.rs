@@ -10,7 +10,7 @@ mod store;
 pub mod verify;
 
 pub use file::{AddKeyError, RotateError, TrustFile};
-pub use first_use::{Consent, FirstUse};
+pub use first_use::{Consent, Examined, FirstUse};
 pub use namespace::{NamespaceError, check_namespace, is_reserved};
 pub use store::{TrustError, TrustStore};
 
