@@ -1,15 +1,15 @@
-//! `spec/drift.md` and `spec/drift-projects.md` name what the code has: every option, every code.
+//! `spec/drift.md`, `drift-projects.md` and `drift-repositories.md` name what the code has: every option, every code.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Both texts.
+/// All texts.
 fn spec() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec");
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-    read("drift.md") + &read("drift-projects.md")
+    read("drift.md") + &read("drift-projects.md") + &read("drift-repositories.md")
 }
 
 /// The help of a command.
@@ -38,6 +38,15 @@ fn every_option_is_specified_and_no_other() {
         &["trust", "list"],
         &["trust", "add-key"],
         &["trust", "revoke"],
+        &["trust", "rotate"],
+        &["index", "build"],
+        &["index", "sign"],
+        &["index", "verify"],
+        &["search"],
+        &["sources", "list"],
+        &["sources", "add"],
+        &["sources", "remove"],
+        &["sources", "import"],
         &["publish"],
         &["fetch"],
         &["vendor"],
@@ -87,6 +96,9 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 fn codes() -> BTreeSet<String> {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/drift"), &mut files);
+    for folder in ["src/index", "src/transport"] {
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut files);
+    }
     let mut codes = BTreeSet::new();
     for file in files {
         let text = fs::read_to_string(file).unwrap();

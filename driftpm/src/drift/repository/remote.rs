@@ -85,8 +85,7 @@ impl RemoteSource {
     }
 
     fn about(&self, problem: Problem) -> Problem {
-        let subject = problem.subject.clone().or_else(|| Some(self.name.clone()));
-        Problem { subject, ..problem }
+        if problem.subject.is_some() { problem } else { problem.about(self.name.as_str()) }
     }
 
     fn locate(&self, reference: &str) -> Result<Location, Problem> {
@@ -220,7 +219,7 @@ impl VersionSource for RemoteSource {
 
     fn fetch(&self, path: &str, sha256: &str) -> Result<Artifact, Problem> {
         let missing = |problem: Problem| match problem.code {
-            "TRANSPORT_NOT_FOUND" => Problem { code: "LOCK_ARTIFACT_MISSING", ..problem },
+            "TRANSPORT_NOT_FOUND" => problem.coded("LOCK_ARTIFACT_MISSING"),
             _ => problem,
         };
         let plain = path.strip_suffix(".zst");
