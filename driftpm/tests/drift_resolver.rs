@@ -389,6 +389,104 @@ fn the_same_question_has_the_same_answer() {
     }
 }
 
+/// A proof may be as long as a repository wants it; neither it nor what people see of it runs away.
+#[test]
+fn a_long_proof_is_no_danger() {
+    struct Chain(usize);
+    impl VersionSource for Chain {
+        fn name(&self) -> &str {
+            "chain"
+        }
+        fn packages(&self) -> Result<Vec<String>, Problem> {
+            Ok(Vec::new())
+        }
+        fn offers(&self, package: &str) -> Result<Vec<Offer>, Problem> {
+            let number: usize = package.trim_start_matches('p').parse().unwrap();
+            if number >= self.0 {
+                return Ok(Vec::new());
+            }
+            let offers = ["1.0.0", "1.1.0"].map(|text| {
+                let version = Version { text, needs: BTreeMap::new(), runs_here: true };
+                let mut offer = offer(package, &version);
+                offer.dependencies.insert(format!("p{}", number + 1), "^1".to_owned());
+                offer
+            });
+            Ok(offers.to_vec())
+        }
+        fn fetch(&self, _: &str, _: &str) -> Result<Artifact, Problem> {
+            unreachable!("nothing is fetched to resolve")
+        }
+    }
+    let (chain, platform) = (Chain(1_000), linux());
+    let catalogue = Catalogue::new(vec![&chain], &platform);
+    let need = Need { package: "p0".into(), constraint: Constraint::parse("*").unwrap() };
+    let problem = solve("demo", &[need], &catalogue, Order::Newest, &HashMap::new()).unwrap_err();
+    assert_eq!(problem.code, "RESOLUTION_IMPOSSIBLE");
+    assert!(problem.message.lines().count() < 60, "{}", problem.message);
+    assert!(problem.message.contains("demo needs `p0` `*`"), "{}", problem.message);
+    assert!(problem.message.contains("more than people would read"), "{}", problem.message);
+}
+
+/// 100 000 packages in 1 000 000 versions, of which a project needs 200: run by hand, it prints
+/// how long that takes. `cargo test --release --test drift_resolver -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn a_large_repository_is_no_reason_to_wait() {
+    struct Large;
+    const PACKAGES: usize = 100_000;
+    impl VersionSource for Large {
+        fn name(&self) -> &str {
+            "large"
+        }
+        fn packages(&self) -> Result<Vec<String>, Problem> {
+            Ok(Vec::new())
+        }
+        fn offers(&self, package: &str) -> Result<Vec<Offer>, Problem> {
+            let number: usize = package.trim_start_matches('p').parse().unwrap();
+            let mut random = Random(u64::try_from(number).unwrap());
+            let mut list = Vec::new();
+            for (major, minor) in [(1, 5), (2, 5)] {
+                for minor in 0..minor {
+                    let version =
+                        Version { text: "1.0.0", needs: BTreeMap::new(), runs_here: true };
+                    let mut offer = offer(package, &version);
+                    offer.identity.version = format!("{major}.{minor}.0");
+                    for _ in 0..random.below(4) {
+                        let other = (number + 1 + random.below(30)) % 200;
+                        if other > number {
+                            let least = random.below(3);
+                            offer
+                                .dependencies
+                                .insert(format!("p{other}"), format!(">=1.{least}, <3"));
+                        }
+                    }
+                    list.push(offer);
+                }
+            }
+            Ok(list)
+        }
+        fn fetch(&self, _: &str, _: &str) -> Result<Artifact, Problem> {
+            unreachable!("nothing is fetched to resolve")
+        }
+    }
+    let platform = linux();
+    let started = std::time::Instant::now();
+    let whole: usize =
+        (0..PACKAGES).map(|number| Large.offers(&format!("p{number}")).unwrap().len()).sum();
+    println!("{whole} versions made in {:?}", started.elapsed());
+    let catalogue = Catalogue::new(vec![&Large], &platform);
+    let needs: Vec<Need> = (0..200)
+        .map(|number| Need {
+            package: format!("p{number}"),
+            constraint: Constraint::parse(">=1").unwrap(),
+        })
+        .collect();
+    let started = std::time::Instant::now();
+    let solution = solve("demo", &needs, &catalogue, Order::Newest, &HashMap::new()).unwrap();
+    println!("{} packages resolved in {:?}", solution.len(), started.elapsed());
+    assert_eq!(solution.len(), 200);
+}
+
 /// A package with its version and needs.
 type Row<'a> = (&'static str, &'static str, &'a [(&'static str, &'static str)]);
 

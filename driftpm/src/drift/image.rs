@@ -3,11 +3,12 @@
 //! An image holds what the vendor directory would: `ID/VERSION/NAME.dmp` and the sidecars. It can
 //! be mounted there, and the gate reads it as it is. The same packages make the same bytes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use epk_format::digest::Sha256;
 use epk_format::package::{Kind, NodeId, Scratch};
@@ -16,6 +17,7 @@ use epk_format::write::{self, ContentId, Contents, Format, Options, Plan, PlanEn
 use epk_format::{OpenOptions, Package};
 
 use super::files::{self, FileError};
+use super::keys::sha256_text;
 use super::problem::Problem;
 use super::relpath::{RelPath, shown};
 
@@ -34,7 +36,54 @@ pub fn is_image(path: &Path) -> bool {
 }
 
 /// Files on their way into an image.
-pub type Files = BTreeMap<RelPath, Vec<u8>>;
+pub type Files = BTreeMap<RelPath, Content>;
+
+/// What is in a file on its way into an image.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// These bytes.
+    Held(Vec<u8>),
+    /// The bytes of a file, which has this size and hash.
+    Stored {
+        /// The folder in which it lies; no link below it is followed.
+        root: PathBuf,
+        /// Where it lies there.
+        path: RelPath,
+        /// Its bytes.
+        size: u64,
+        /// Its hash, `sha256:…`.
+        sha256: String,
+    },
+}
+
+impl Content {
+    /// The file at `path` in `root`, which was read as `bytes`, of the hash `sha256`.
+    #[must_use]
+    pub fn stored(root: &Path, path: &RelPath, bytes: &[u8], sha256: &str) -> Self {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Self::Stored { root: root.to_owned(), path: path.clone(), size, sha256: sha256.to_owned() }
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::Held(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            Self::Stored { size, .. } => *size,
+        }
+    }
+
+    fn read(&self) -> io::Result<Cow<'_, [u8]>> {
+        match self {
+            Self::Held(bytes) => Ok(Cow::Borrowed(bytes)),
+            Self::Stored { root, path, size, sha256 } => {
+                let bytes = files::read_below(root, path, *size).map_err(io::Error::other)?;
+                if sha256_text(&Sha256::of(&bytes)) != *sha256 {
+                    return Err(io::Error::other(format!("`{path}` changed while it was read")));
+                }
+                Ok(Cow::Owned(bytes))
+            }
+        }
+    }
+}
 
 /// Writes `files` into an image at `output`, under the manifest `manifest`. What lies at `output`
 /// is replaced only if it is an image, or nothing. Returns the image's hash and size.
@@ -52,14 +101,12 @@ pub fn write_image(files: &Files, manifest: &str, output: &Path) -> Result<(Sha2
     let failed = |error: io::Error| {
         Problem::from(FileError::Io { action: "write", path: place.clone(), error })
     };
-    let held: Vec<(&RelPath, &[u8])> =
-        files.iter().map(|(path, bytes)| (path, bytes.as_slice())).collect();
-    let entries = held
+    let entries = files
         .iter()
         .enumerate()
-        .map(|(number, (path, bytes))| {
-            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            PlanEntry::file(path.as_str().as_bytes(), 0o644, ContentId(number), size)
+        .map(|(number, (path, content))| {
+            let path = path.as_str().as_bytes();
+            PlanEntry::file(path, 0o644, ContentId(number), content.size())
         })
         .collect();
     let plan = Plan::new(Format::V1, entries).map_err(|error| wrong(error.to_string()))?;
@@ -71,7 +118,7 @@ pub fn write_image(files: &Files, manifest: &str, output: &Path) -> Result<(Sha2
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(parent)
         .map_err(failed)?;
-    let contents = Held(&held);
+    let contents = Numbered(files.values().collect());
     let written = write::write(
         &plan,
         &contents,
@@ -88,12 +135,13 @@ pub fn write_image(files: &Files, manifest: &str, output: &Path) -> Result<(Sha2
     Ok((written.package_hash, written.size))
 }
 
-struct Held<'a>(&'a [(&'a RelPath, &'a [u8])]);
+/// Files by their numbers in the plan.
+struct Numbered<'a>(Vec<&'a Content>);
 
-impl Contents for Held<'_> {
+impl Contents for Numbered<'_> {
     fn open(&self, id: ContentId, path: &[u8]) -> io::Result<Box<dyn Read + Send + '_>> {
         match self.0.get(id.0) {
-            Some((_, bytes)) => Ok(Box::new(*bytes)),
+            Some(content) => Ok(Box::new(io::Cursor::new(content.read()?))),
             None => Err(io::Error::other(format!("no content for {}", path.escape_ascii()))),
         }
     }

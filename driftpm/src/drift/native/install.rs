@@ -17,7 +17,7 @@ use super::super::metadata::{Metadata, blob_bytes};
 use super::super::platform::Platform;
 use super::super::problem::Problem;
 use super::super::project::Shim;
-use super::super::relpath::{RelPath, shown};
+use super::super::relpath::{RelPath, package_file_name, shown};
 use super::{Job, Recipe, Sandbox, Tool};
 
 /// The largest input of a native part: a shim is small.
@@ -109,6 +109,9 @@ pub fn install_package(
     let identity =
         container::read_identity(&full.manifest).map_err(|error| invalid(error.to_string()))?;
     let id = identity.package_id.clone();
+    // It becomes a part of paths.
+    package_file_name(&id, &identity.version, &identity.target)
+        .map_err(|error| invalid(error.to_string()))?;
     let about = |problem: Problem| problem.about(id.as_str());
     let metadata = Metadata::of_manifest(&full.manifest, &id).map_err(about)?;
     if let Some(lacking) = metadata.platform.unmet_by(platform) {

@@ -107,6 +107,10 @@ pub fn build(
     }
     let mut run =
         Run { request, gathered: &gathered, tools: BTreeMap::new(), native: BTreeMap::new() };
+    // Two builds at once would take each other's artifacts.
+    let build_dir = request.plan.root.join(&request.plan.build_dir);
+    let guard = files::create_dirs(&build_dir).and_then(|()| files::lock_directory(&build_dir));
+    let _guard = guard.map_err(|error| vec![error.into()])?;
     let mut built = Vec::new();
     progress.begin("building", gathered.plan.targets.len());
     for step in &gathered.plan.targets {

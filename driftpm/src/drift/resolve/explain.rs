@@ -1,6 +1,6 @@
 //! Why no versions go together, in sentences.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::rc::Rc;
 
 use pubgrub::{
@@ -18,27 +18,69 @@ type Terms = Map<Node, Term<Places>>;
 
 /// How many versions a sentence names before it only counts them.
 const NAMED: usize = 4;
+/// The longest proof that is written out, in facts and steps.
+const STEPS: usize = 200;
+/// How many facts of a longer one are shown, and how many packages are described.
+const SHOWN: usize = 24;
 
-/// The proof in sentences, then what is known of the packages it speaks about.
+/// The proof in sentences, then what is known of the packages it speaks about. Of a proof that
+/// nobody would read the facts nearest to its end.
 pub(super) fn explain(world: &World<'_>, mut tree: Tree) -> String {
-    tree.collapse_no_versions();
     let words = Words { world };
     let mut lines = vec!["no versions go together:".to_owned()];
-    let proof = DefaultStringReporter::report_with_formatter(&tree, &words);
-    lines.extend(proof.lines().filter(|line| !line.is_empty()).map(|line| format!("  {line}")));
-    let names: BTreeSet<&Rc<str>> = tree
-        .packages()
-        .into_iter()
-        .filter_map(|node| match node {
-            Node::Root => None,
-            Node::Package(name) => Some(name),
-        })
-        .collect();
-    lines.push("what there is:".to_owned());
-    for name in names {
-        lines.push(format!("  {}", words.inventory(name)));
+    let (facts, whole) = facts(&tree);
+    if whole {
+        // Both walk the tree again and again, and cost the square of its size.
+        tree.collapse_no_versions();
+        let proof = DefaultStringReporter::report_with_formatter(&tree, &words);
+        lines.extend(proof.lines().filter(|line| !line.is_empty()).map(|line| format!("  {line}")));
+    } else {
+        let shown = facts.iter().filter(|fact| !matches!(fact, External::NotRoot(_, _)));
+        lines.extend(shown.take(SHOWN).map(|fact| format!("  {}", words.format_external(fact))));
+        lines.push("  … and more than people would read".to_owned());
     }
+    let mut names: Vec<&Rc<str>> = Vec::new();
+    for fact in &facts {
+        let nodes: &[&Node] = match fact {
+            External::FromDependencyOf(node, _, other, _) => &[node, other],
+            External::NotRoot(node, _)
+            | External::NoVersions(node, _)
+            | External::Custom(node, _, _) => &[node],
+        };
+        for node in nodes {
+            if let Node::Package(name) = node
+                && !names.contains(&name)
+            {
+                names.push(name);
+            }
+        }
+    }
+    names.truncate(SHOWN);
+    names.sort();
+    lines.push("what there is:".to_owned());
+    lines.extend(names.into_iter().map(|name| format!("  {}", words.inventory(name))));
     lines.join("\n")
+}
+
+/// The facts on which a proof rests, those nearest to its end first, and whether that is all.
+fn facts(tree: &Tree) -> (Vec<Fact>, bool) {
+    let mut facts = Vec::new();
+    let mut seen = HashSet::new();
+    let mut waiting: VecDeque<&Tree> = VecDeque::from([tree]);
+    while let Some(tree) = waiting.pop_front() {
+        // Steps that are used twice are the same value behind two pointers.
+        if !seen.insert(std::ptr::from_ref(tree)) {
+            continue;
+        }
+        if seen.len() > STEPS {
+            return (facts, false);
+        }
+        match tree {
+            DerivationTree::External(fact) => facts.push(fact.clone()),
+            DerivationTree::Derived(step) => waiting.extend([&*step.cause1, &*step.cause2]),
+        }
+    }
+    (facts, true)
 }
 
 struct Words<'a> {

@@ -1,6 +1,6 @@
 //! Which versions go together, by PubGrub.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -58,12 +58,40 @@ pub struct Chosen {
 /// One version of every package that is needed, by id.
 pub type Solution = BTreeMap<String, Chosen>;
 
+/// How many versions are tried before the search is given up: some questions have no short answer,
+/// and a repository may ask one on purpose. Real projects need a few for each package.
+const MAX_TRIES: usize = 1_000_000;
+/// Proofs are as deep as they are long, and are walked by recursion. Only what is used of a stack
+/// takes memory.
+const STACK: usize = 1 << 30;
+
 /// Finds one version of every package such that all needs of `root` and of the packages
 /// themselves are met. `preferred` versions are taken where they will do.
 ///
 /// # Errors
-/// `RESOLUTION_IMPOSSIBLE`, with a proof that people can follow; a repository that cannot be used.
+/// `RESOLUTION_IMPOSSIBLE`, with a proof that people can follow; `RESOLUTION_TOO_HARD`; a repository
+/// that cannot be used.
 pub fn solve(
+    root: &str,
+    needs: &[Need],
+    catalogue: &Catalogue<'_>,
+    order: Order,
+    preferred: &HashMap<String, String>,
+) -> Result<Solution, Problem> {
+    std::thread::scope(|scope| {
+        let search = || search(root, needs, catalogue, order, preferred);
+        let thread = std::thread::Builder::new()
+            .name("resolver".to_owned())
+            .stack_size(STACK)
+            .spawn_scoped(scope, search)
+            .map_err(|error| {
+                Problem::new("RESOLUTION_TOO_HARD", format!("cannot start to search: {error}"))
+            })?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn search(
     root: &str,
     needs: &[Need],
     catalogue: &Catalogue<'_>,
@@ -77,6 +105,7 @@ pub fn solve(
         order,
         preferred,
         known: RefCell::default(),
+        tries: Cell::new(0),
     };
     let selected = match pubgrub::resolve(&world, Node::Root, ROOT_PLACE) {
         Ok(selected) => selected,
@@ -135,6 +164,7 @@ pub(super) struct World<'a> {
     order: Order,
     preferred: &'a HashMap<String, String>,
     known: RefCell<HashMap<Rc<str>, Rc<Package>>>,
+    tries: Cell<usize>,
 }
 
 impl World<'_> {
@@ -198,6 +228,13 @@ impl DependencyProvider for World<'_> {
         let Node::Package(name) = node else {
             return Ok(range.has(ROOT_PLACE).then_some(ROOT_PLACE));
         };
+        let tries = self.tries.get().saturating_add(1);
+        self.tries.set(tries);
+        if tries > MAX_TRIES {
+            let message = format!("no answer after {MAX_TRIES} versions were tried");
+            return Err(Problem::new("RESOLUTION_TOO_HARD", message)
+                .hint("narrower constraints in `deps` make the search shorter"));
+        }
         let package = self.known(name)?;
         if let Some(place) = self.preferred(name, &package).filter(|place| range.has(*place)) {
             return Ok(Some(place));

@@ -9,4 +9,4 @@ mod vendor;
 pub use check::{check_locked, check_platform};
 pub use fetch::{Fetched, fetch_locked};
 pub use roots::{Root, Roots, Where, local_packages};
-pub use vendor::{Vendored, closure_files, vendor_image, vendor_locked};
+pub use vendor::{Vendored, vendor_image, vendor_locked};

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use super::super::cache;
-use super::super::files::{self};
-use super::super::image::{Files, write_image};
+use super::super::files;
+use super::super::image::{Content, Files, write_image};
 use super::super::json::{Value, object};
-use super::super::lock1::{LOCK_FILE, ProjectLock};
+use super::super::lock1::{LOCK_FILE, Locked, ProjectLock};
 use super::super::problem::Problem;
 use super::super::progress::Progress;
 use super::super::relpath::{RelPath, shown, sidecar_of};
@@ -49,77 +49,85 @@ impl Vendored {
     }
 }
 
-/// The locked packages with their sidecars, out of the cache: each is what the lock says.
+/// One package after the other out of the cache, each held against the lock: its place, and its
+/// sidecar if one is locked.
 ///
 /// # Errors
-/// `PACKAGE_NOT_PRESENT`, and whatever differs from the lock
-pub fn closure_files(lock: &ProjectLock, cache_dir: &Path) -> Result<Files, Problem> {
+/// `PACKAGE_NOT_PRESENT`, and whatever differs from the lock; what `take` says
+fn each_cached(
+    lock: &ProjectLock,
+    cache_dir: &Path,
+    mut take: impl FnMut(&Locked, RelPath, Artifact) -> Result<(), Problem>,
+) -> Result<(), Problem> {
     let cache = Roots::only(Root::Directory(cache::packages_dir(cache_dir)));
-    let mut files = Files::new();
     for locked in lock.packages.values() {
-        let (_, Artifact { package, sidecar }) = cache.find(locked)?;
-        let place = locked.place()?;
-        if let Some(sidecar) = sidecar.filter(|_| locked.sig_sha256.is_some()) {
-            files.insert(place.sidecar(), sidecar);
-        }
-        files.insert(place, package);
+        let (_, mut artifact) = cache.find(locked)?;
+        artifact.sidecar = artifact.sidecar.filter(|_| locked.sig_sha256.is_some());
+        take(locked, locked.place()?, artifact)?;
     }
-    Ok(files)
+    Ok(())
 }
 
 /// Copies the closure into the directory `dest`, and removes packages from it that are not in the
 /// lock: a compiler that reads the whole directory must not meet two versions.
 ///
 /// # Errors
-/// As [`closure_files`]; `FILE_ERROR`
+/// `PACKAGE_NOT_PRESENT`, and whatever differs from the lock; then nothing is changed. `FILE_ERROR`
 pub fn vendor_locked(
     lock: &ProjectLock,
     cache_dir: &Path,
     dest: &Path,
     progress: &dyn Progress,
 ) -> Result<Vendored, Problem> {
-    let files = closure_files(lock, cache_dir)?;
     files::create_dirs(dest)?;
     let _guard = files::lock_directory(dest)?;
-    let packages: Vec<&RelPath> =
-        files.keys().filter(|path| path.as_str().ends_with(".dmp")).collect();
-    progress.begin("vendoring", packages.len());
-    let mut staged = Vec::new();
-    for place in &packages {
-        let bytes = files.get(*place).map(Vec::as_slice).unwrap_or_default();
-        let sidecar = files.get(&place.sidecar()).map(Vec::as_slice);
-        staged.push(StagedPackage::write(dest, place, bytes, sidecar)?);
+    progress.begin("vendoring", lock.packages.len());
+    let (mut places, mut staged) = (Vec::new(), Vec::new());
+    let result = each_cached(lock, cache_dir, |_, place, artifact| {
+        let Artifact { package, sidecar } = artifact;
+        staged.push(StagedPackage::write(dest, &place, &package, sidecar.as_deref())?);
+        places.push(place);
         progress.step();
-    }
+        Ok(())
+    });
+    progress.end();
+    result?;
     sync_staged(dest, staged.iter())?;
     for one in staged {
         one.commit()?;
     }
-    sync_directories(dest, packages.iter().copied())?;
-    let removed = remove_others(dest, &packages.iter().copied().collect())?;
-    progress.end();
-    Ok(Vendored {
-        places: packages.into_iter().cloned().collect(),
-        removed,
-        path: shown(dest),
-        image: None,
-    })
+    sync_directories(dest, places.iter())?;
+    let removed = remove_others(dest, &places.iter().collect())?;
+    Ok(Vendored { places, removed, path: shown(dest), image: None })
 }
 
-/// Writes the closure and the lock into one image at `output`.
+/// Writes the closure and the lock into one image at `output`. The packages are read twice, since
+/// the format wants all sizes first; they are never held all at once.
 ///
 /// # Errors
-/// As [`closure_files`]; `IMAGE_INVALID`, `FILE_ERROR`
+/// `PACKAGE_NOT_PRESENT`, and whatever differs from the lock; `IMAGE_INVALID`, `FILE_ERROR`
 pub fn vendor_image(
     lock: &ProjectLock,
     cache_dir: &Path,
     output: &Path,
 ) -> Result<Vendored, Problem> {
-    let mut files = closure_files(lock, cache_dir)?;
-    let places = files.keys().filter(|path| path.as_str().ends_with(".dmp")).cloned().collect();
+    let mut files = Files::new();
+    let mut places = Vec::new();
+    let cache = cache::packages_dir(cache_dir);
+    each_cached(lock, cache_dir, |locked, place, artifact| {
+        if let (Some(bytes), Some(hash)) = (artifact.sidecar, &locked.sig_sha256) {
+            files.insert(place.sidecar(), Content::stored(&cache, &place.sidecar(), &bytes, hash));
+        }
+        files.insert(
+            place.clone(),
+            Content::stored(&cache, &place, &artifact.package, &locked.sha256),
+        );
+        places.push(place);
+        Ok(())
+    })?;
     let lock_path = RelPath::parse(LOCK_FILE)
         .map_err(|error| Problem::new("IMAGE_INVALID", error.to_string()))?;
-    files.insert(lock_path, lock.to_bytes());
+    files.insert(lock_path, Content::Held(lock.to_bytes()));
     // The format demands something to run; packages run nothing, and the lock is what a reader
     // will want to see. The name was checked and needs no escapes.
     let manifest = format!(
