@@ -1,13 +1,15 @@
-//! `spec/drift.md` names what the code has: every option and every code.
+//! `spec/drift.md`, `drift-projects.md` and `drift-repositories.md` name what the code has: every option, every code.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// All texts.
 fn spec() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec/drift.md");
-    fs::read_to_string(path).unwrap()
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec");
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    read("drift.md") + &read("drift-projects.md") + &read("drift-repositories.md")
 }
 
 /// The help of a command.
@@ -36,11 +38,33 @@ fn every_option_is_specified_and_no_other() {
         &["trust", "list"],
         &["trust", "add-key"],
         &["trust", "revoke"],
+        &["trust", "rotate"],
+        &["index", "build"],
+        &["index", "sign"],
+        &["index", "verify"],
+        &["search"],
+        &["sources", "list"],
+        &["sources", "add"],
+        &["sources", "remove"],
+        &["sources", "import"],
         &["publish"],
         &["fetch"],
         &["vendor"],
         &["doctor"],
         &["gate"],
+        &["init"],
+        &["add"],
+        &["remove"],
+        &["targets"],
+        &["resolve"],
+        &["update"],
+        &["lock", "migrate"],
+        &["tree"],
+        &["why"],
+        &["plan"],
+        &["build"],
+        &["install"],
+        &["mount"],
     ] {
         // The lines of options are indented and start with one.
         let help = help(command);
@@ -72,6 +96,9 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 fn codes() -> BTreeSet<String> {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/drift"), &mut files);
+    for folder in ["src/index", "src/transport"] {
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut files);
+    }
     let mut codes = BTreeSet::new();
     for file in files {
         let text = fs::read_to_string(file).unwrap();
@@ -89,6 +116,26 @@ fn codes() -> BTreeSet<String> {
         );
     }
     codes
+}
+
+/// Every command that `--help` lists, so that none is forgotten above.
+#[test]
+fn every_command_is_specified() {
+    let spec = spec();
+    let help = help(&[]);
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names: Vec<&str> = lines
+        .take_while(|line| !line.is_empty())
+        // Texts that go on are indented further.
+        .filter_map(|line| line.strip_prefix("  ").filter(|text| !text.starts_with(' ')))
+        .filter_map(|text| text.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let told = spec.lines().any(|line| line.starts_with(&format!("| `{name}")));
+        assert!(told, "no row for `{name}`");
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    cat, convert, diff, extract, import, inspect, keygen, ls, mount, mounts, pack, run, umount,
-    verify,
+    cat, confine, convert, diff, extract, import, inspect, keygen, ls, mount, mounts, pack, run,
+    umount, verify,
 };
 use crate::exit::Failure;
 
@@ -26,6 +26,7 @@ enum Command {
     Convert(Box<convert::ConvertArgs>),
     Import(Box<import::ImportArgs>),
     Run(run::RunArgs),
+    Confine(confine::ConfineArgs),
     Mount(mount::MountArgs),
     Umount(umount::UmountArgs),
     Mounts(mounts::MountsArgs),
@@ -49,6 +50,7 @@ impl Cli {
             Command::Umount(args) => umount::umount(args),
             Command::Mounts(args) => mounts::mounts(args),
             Command::Run(args) => run::run(args),
+            Command::Confine(args) => confine::confine(args),
             Command::Inspect(args) => inspect::inspect(args),
             Command::Ls(args) => ls::ls(args),
             Command::Cat(args) => cat::cat(args),

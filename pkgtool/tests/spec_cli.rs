@@ -311,6 +311,10 @@ fn exit_statuses_are_as_told() {
         ("run nothing", 125),
         ("run nonsense", 125),
         ("run app.epk", 126),
+        ("confine true", 2),
+        ("confine --read nothing /bin/true", 125),
+        ("confine /nothing", 127),
+        ("confine --read app /bin/true", 0),
         ("nonsense", 2),
         ("--version", 0),
     ] {

@@ -9,6 +9,9 @@ use driftpm::drift::index::{Entry, Index, Strictness};
 use driftpm::drift::json::{self, Limit};
 use driftpm::drift::keys::PrivateKey;
 use driftpm::drift::lock::Lock;
+use driftpm::drift::lock1::ProjectLock;
+use driftpm::drift::metadata::Metadata;
+use driftpm::drift::project::{ProjectFile, Target};
 use driftpm::drift::sidecar::{check_for_publishing, parse_for_gate, parse_for_publishing};
 use driftpm::drift::sources;
 use driftpm::drift::trust::verify::{Trust, verify_package};
@@ -44,6 +47,17 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(verify_package(b"abc", &modules, None, &trust, false).is_err());
     assert!(verify_package(b"abc", &modules, Some(bytes), &Trust::default(), true).is_err());
     let _ = sources::parse(bytes);
+    if let Ok(json::Value::Object(document)) = json::parse(bytes, Limit::SETTINGS) {
+        let _ = ProjectFile::from_json(&document, "file");
+        let _ = Target::from_json(&document, "file");
+        let _ = Metadata::of_manifest(&document, "file");
+    }
+    if let Ok(lock) = ProjectLock::parse(bytes, "file") {
+        assert_eq!(ProjectLock::parse(&lock.to_bytes(), "file").as_ref(), Ok(&lock));
+        for locked in lock.packages.values() {
+            locked.place().expect("a place that is safe");
+        }
+    }
     let _ = parse_for_gate(bytes);
     let _ = parse_for_publishing(bytes);
     let _ = check_for_publishing(bytes, b"abc");

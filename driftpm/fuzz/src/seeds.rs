@@ -43,6 +43,17 @@ fn main() -> std::io::Result<()> {
         "observed_identity":{"package_id":"p","version":"1","target":"any"},"path":"p.dmp",
         "pkg_sha256":"sha256:00","sig_sha256":null,"sig_kids":["k"],"modules":["p"],
         "source_id":"main","x":{}}},"x":{"a":1.5}}"#;
+    let project =
+        br#"{"format":1,"name":"demo","repositories":[{"name":"main","type":"dir","url":"repo"}],
+        "deps":{"http":{"package":"acme.http","constraint":"^1","repository":"main"}}}"#;
+    let built = br#"{"format":1,"name":"app","kind":"package","version":"1.0.0","modules":
+        {"a":"a.drift"},"platform":{"os":["linux"],"libc":{"name":"glibc","min_version":"2.3"}},
+        "native":[{"name":"z","tool":"gcc","sources":["z.c"],"defines":{"A":"1"}}]}"#;
+    let project_lock =
+        br#"{"lock_format":1,"lock_rev":1,"generated_at":"now","project":"demo","order":"newest",
+        "platform":{"os":"linux","arch":"x86_64","abi":"gnu"},"requests":{},"packages":{"p":
+        {"version":"1.0.0","target":"any","repository":"main","path":"p.dmp","sha256":
+        "sha256:0000000000000000000000000000000000000000000000000000000000000000"}}}"#;
     for (target, name, bytes) in [
         ("drift_container", "package", package.as_slice()),
         ("drift_files", "sidecar", &sidecar.to_bytes()),
@@ -50,6 +61,9 @@ fn main() -> std::io::Result<()> {
         ("drift_files", "index", index),
         ("drift_files", "sources", sources),
         ("drift_files", "lock", lock),
+        ("drift_files", "project", project),
+        ("drift_files", "target", built),
+        ("drift_files", "project-lock", project_lock),
         ("drift_files", "key", key.to_file_text().as_bytes()),
     ] {
         let folder = Path::new(&folder).join(target);

@@ -56,7 +56,7 @@ pub fn bundle(
     let registry = Registry::open(registry)?;
     let (name, locked) = read_lockfile(directory, lockfile)?;
     let plan = Plan::make(&project, &registry)?;
-    compare(&name, &locked, &plan.lockfile)?;
+    compare(&name, &locked, &plan.lockfile())?;
     let failures = plan.hash_failures(&registry);
     if !failures.is_empty() {
         return Err(Error::Hashes(failures));
@@ -64,7 +64,7 @@ pub fn bundle(
     Policies::load(directory, &project.text)?.check(Some(&project.manifest), &plan.resolution)?;
 
     let mut tree = Tree::default();
-    tree.file(LOCKFILE_NAME.to_string(), plan.lockfile.to_pretty_json().into_bytes());
+    tree.file(LOCKFILE_NAME.to_string(), plan.lockfile().to_pretty_json().into_bytes());
     let gathered: Vec<_> =
         plan.resolution.order.par_iter().map(|id| gather(&registry, &plan, id)).collect();
     for part in gathered {

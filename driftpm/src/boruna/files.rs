@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,6 +27,29 @@ pub fn is_absent(error: &io::Error) -> bool {
 #[must_use]
 pub fn occupied(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
+}
+
+/// Whether the file at `path` can be read and holds exactly `bytes`.
+#[must_use]
+pub fn says(path: &Path, bytes: &[u8]) -> bool {
+    let compare = || -> io::Result<bool> {
+        let mut file = File::open(path)?;
+        let mut rest = bytes;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let count = match file.read(&mut buffer) {
+                Ok(0) => return Ok(rest.is_empty()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            match rest.split_at_checked(count) {
+                Some((same, left)) if buffer.starts_with(same) => rest = left,
+                _ => return Ok(false),
+            }
+        }
+    };
+    compare().unwrap_or(false)
 }
 
 /// Writes `bytes` to a temporary file beside `path`, syncs it and renames it into place.
@@ -132,6 +155,20 @@ mod tests {
         replace(&dir.path().join("link"), b"two")?;
         assert!(fs::symlink_metadata(dir.path().join("link"))?.is_symlink());
         assert_eq!(fs::read(dir.path().join("real"))?, b"two");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_says_exactly_its_bytes() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("file");
+        assert!(!says(&path, b""));
+        let long = vec![7; 200_000];
+        fs::write(&path, &long)?;
+        assert!(says(&path, &long));
+        for other in [&long[1..], &[&long[..], b"x"].concat(), &[&long[1..], b"x"].concat(), b""] {
+            assert!(!says(&path, other), "{}", other.len());
+        }
         Ok(())
     }
 

@@ -21,12 +21,16 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
 }
 
-/// An open directory.
+/// An open directory, with the path it was opened by for messages.
 #[derive(Debug)]
 pub struct Folder {
-    fd: OwnedFd,
+    directory: Directory,
     path: PathBuf,
 }
+
+/// An open directory from which files are read.
+#[derive(Debug)]
+pub struct Directory(OwnedFd);
 
 /// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +78,7 @@ impl Folder {
         let shown = if path == Path::new("") { Path::new(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = retry(|| openat(CWD, shown, flags, Mode::empty()))?;
-        Ok(Self { fd, path: path.to_path_buf() })
+        Ok(Self { directory: Directory(fd), path: path.to_path_buf() })
     }
 
     /// The path it was opened by.
@@ -88,19 +92,8 @@ impl Folder {
     /// # Errors
     ///
     /// The system's.
-    pub fn read_pieces(&self, relative: &str, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-        // Without NONBLOCK, opening a pipe that someone left here would wait for ever.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = retry(|| openat(&self.fd, relative, flags, Mode::empty()))?;
-        BUFFER.with_borrow_mut(|buffer| {
-            loop {
-                // A short read does not have to be the last one: only nothing is the end.
-                match retry(|| rustix::io::read(&file, buffer.as_mut_slice()))? {
-                    0 => return Ok(()),
-                    count => take(buffer.get(..count).unwrap_or_default()),
-                }
-            }
-        })
+    pub fn read_pieces(&self, relative: &str, take: impl FnMut(&[u8])) -> io::Result<()> {
+        self.directory.read_pieces(relative, take)
     }
 
     /// The whole of the file at `relative`.
@@ -131,11 +124,26 @@ impl Folder {
     ///
     /// The system's.
     pub fn entries(&self, relative: &str) -> io::Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        self.open_listed(relative, |name, kind| found.push(Entry { name: name.into(), kind }))?;
+        Ok(found)
+    }
+
+    /// Opens the directory at `relative`, and gives its entries to `take` in no order: name and
+    /// kind, as in [`Entry`].
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn open_listed(
+        &self,
+        relative: &str,
+        mut take: impl FnMut(&OsStr, Kind),
+    ) -> io::Result<Directory> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let relative = if relative.is_empty() { "." } else { relative };
-        let directory = retry(|| openat(&self.fd, relative, flags, Mode::empty()))?;
+        let directory = retry(|| openat(&self.directory.0, relative, flags, Mode::empty()))?;
         let mut buffer = [MaybeUninit::uninit(); 8 * 1024];
-        let mut found = Vec::new();
         let mut listing = RawDir::new(&directory, &mut buffer);
         while let Some(entry) = listing.next() {
             let entry = entry?;
@@ -151,10 +159,9 @@ impl Folder {
                 }
                 kind => kind,
             };
-            let name = OsStr::from_bytes(name.to_bytes()).into();
-            found.push(Entry { name, kind: kind.into() });
+            take(OsStr::from_bytes(name.to_bytes()), kind.into());
         }
-        Ok(found)
+        Ok(Directory(directory))
     }
 
     /// What the path leads to, links followed, and which file that is.
@@ -164,14 +171,36 @@ impl Folder {
     /// The system's.
     pub fn target(&self, relative: &str) -> io::Result<(Kind, Identity)> {
         let relative = if relative.is_empty() { "." } else { relative };
-        let found = retry(|| statat(&self.fd, relative, AtFlags::empty()))?;
+        let found = retry(|| statat(&self.directory.0, relative, AtFlags::empty()))?;
         Ok((FileType::from_raw_mode(found.st_mode).into(), (found.st_dev, found.st_ino)))
     }
 
     /// Whether anything at all, even a broken link, is at the path.
     #[must_use]
     pub fn occupied(&self, relative: &str) -> bool {
-        statat(&self.fd, relative, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        statat(&self.directory.0, relative, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+}
+
+impl Directory {
+    /// Gives the bytes of the file at `relative` to `take`, piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn read_pieces(&self, relative: &str, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        // Without NONBLOCK, opening a pipe that someone left here would wait for ever.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = retry(|| openat(&self.0, relative, flags, Mode::empty()))?;
+        BUFFER.with_borrow_mut(|buffer| {
+            loop {
+                // A short read does not have to be the last one: only nothing is the end.
+                match retry(|| rustix::io::read(&file, buffer.as_mut_slice()))? {
+                    0 => return Ok(()),
+                    count => take(buffer.get(..count).unwrap_or_default()),
+                }
+            }
+        })
     }
 }
 

@@ -259,7 +259,7 @@ fn compare_lockfile(outcome: &mut Outcome, name: &str, text: Option<&str>, plan:
     };
     let (state, difference) = match Lockfile::from_json(text) {
         Ok(lockfile) => {
-            let difference = lockfile.difference(&plan.lockfile);
+            let difference = lockfile.difference(&plan.lockfile());
             (if difference.is_empty() { "current" } else { "different" }, Some(difference))
         }
         Err(error) => {

@@ -32,7 +32,13 @@ impl Integrity {
     }
 
     fn new(hash: Sha256) -> Self {
-        Self(format!("sha256:{}", hex::encode(hash.as_bytes())))
+        let mut digits = [0; 64];
+        // Two digits a byte: it fits. `hex::encode` goes character by character.
+        let _ = hex::encode_to_slice(hash.as_bytes(), &mut digits);
+        let mut text = String::with_capacity("sha256:".len() + digits.len());
+        text.push_str("sha256:");
+        text.push_str(str::from_utf8(&digits).unwrap_or_default());
+        Self(text)
     }
 
     /// The text.
@@ -60,17 +66,22 @@ impl ContentState {
     ///
     /// `read src/…` or `read dir …`.
     pub fn read(folder: &Folder, package: &str, manifest: &PackageManifest) -> Result<Self, Error> {
+        Self::read_with(folder, package, &manifest.hashed_json())
+    }
+
+    /// The same with a manifest in the form that is hashed.
+    pub(super) fn read_with(folder: &Folder, package: &str, hashed: &str) -> Result<Self, Error> {
         let mut state = Self(Hasher::new());
-        let mut path = package.to_string();
-        for file in source_tree::list(folder, package, SOURCE_DIRECTORY)?.files {
+        let (tree, sources) = source_tree::open(folder, package, SOURCE_DIRECTORY)?;
+        for file in &tree.files {
             state.0.update(file.as_bytes());
-            path.truncate(package.len());
-            path.push_str(&file);
-            folder
-                .read_pieces(&path, |piece| state.0.update(piece))
-                .map_err(Error::io(format!("read {file}")))?;
+            let below = file.strip_prefix(SOURCE_DIRECTORY).and_then(|path| path.strip_prefix('/'));
+            let (Some(sources), Some(path)) = (&sources, below) else { continue };
+            sources
+                .read_pieces(path, |piece| state.0.update(piece))
+                .map_err(|reason| Error::Io { action: format!("read {file}"), reason })?;
         }
-        Ok(state.with_manifest(manifest))
+        Ok(state.with_manifest(hashed))
     }
 
     /// The same of files in memory: their paths, `src/…`, and bytes, in the order in which
@@ -85,12 +96,12 @@ impl ContentState {
             state.0.update(path.as_bytes());
             state.0.update(bytes);
         }
-        state.with_manifest(manifest)
+        state.with_manifest(&manifest.hashed_json())
     }
 
-    fn with_manifest(mut self, manifest: &PackageManifest) -> Self {
+    fn with_manifest(mut self, hashed: &str) -> Self {
         self.0.update(b"MANIFEST:");
-        self.0.update(manifest.hashed_json().as_bytes());
+        self.0.update(hashed.as_bytes());
         self
     }
 

@@ -13,8 +13,9 @@ use super::manifest::MANIFEST_NAME;
 use super::name::PackageId;
 use super::policy::{POLICY_NAME, Policies};
 use super::project::Project;
+use super::read_ahead::resolve_and_hash;
 use super::registry::Registry;
-use super::resolve::{Resolution, resolve};
+use super::resolve::Resolution;
 
 /// Which file is a project's lockfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +77,6 @@ pub struct Plan {
     pub resolution: Resolution,
     /// Their content hashes, from their files.
     pub hashes: BTreeMap<PackageId, Integrity>,
-    /// The lockfile that says so.
-    pub lockfile: Lockfile,
 }
 
 impl Plan {
@@ -85,12 +84,17 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Those of [`resolve`] and [`Registry::integrities`].
+    /// Those of [`resolve`](super::resolve::resolve), and `read src/…` or `read dir …` of the first package in install
+    /// order that can't be read.
     pub fn make(project: &Project, registry: &Registry) -> Result<Self, Error> {
-        let resolution = resolve(&project.manifest, registry)?;
-        let hashes = registry.integrities(&resolution)?;
-        let lockfile = Lockfile::new(&resolution, &hashes);
-        Ok(Self { resolution, hashes, lockfile })
+        let (resolution, hashes) = resolve_and_hash(&project.manifest, registry)?;
+        Ok(Self { resolution, hashes })
+    }
+
+    /// The lockfile that says so.
+    #[must_use]
+    pub fn lockfile(&self) -> Lockfile<'_> {
+        Lockfile::new(&self.resolution, &self.hashes)
     }
 
     /// Packages whose `HASH` or `integrity` is not what their files and dependencies give.
@@ -144,7 +148,7 @@ pub fn resolve_project(
     let project = Project::load_checked(directory)?;
     let registry = Registry::open(registry)?;
     let plan = Plan::make(&project, &registry)?;
-    plan.lockfile.save(&lockfile.to_write(directory))?;
+    plan.lockfile().save(&lockfile.to_write(directory))?;
     Ok(plan)
 }
 
@@ -174,7 +178,7 @@ pub fn install(directory: &Path, registry: &Path, options: &InstallOptions) -> R
         if options.locked { Some(read_lockfile(directory, &options.lockfile)?) } else { None };
     let plan = Plan::make(&project, &registry)?;
     if let Some((name, lockfile)) = &locked {
-        compare(name, lockfile, &plan.lockfile)?;
+        compare(name, lockfile, &plan.lockfile())?;
     }
     let failures = plan.hash_failures(&registry);
     if !failures.is_empty() {
@@ -182,7 +186,7 @@ pub fn install(directory: &Path, registry: &Path, options: &InstallOptions) -> R
     }
     let write = || match locked {
         Some(_) => Ok(()),
-        None => plan.lockfile.save(&options.lockfile.to_write(directory)),
+        None => plan.lockfile().save(&options.lockfile.to_write(directory)),
     };
     let check = || {
         let policies = Policies::load(directory, &project.text)?;
@@ -204,7 +208,10 @@ pub fn install(directory: &Path, registry: &Path, options: &InstallOptions) -> R
 /// # Errors
 ///
 /// [`Error::Lockfile`] when there is none, and those of [`Lockfile::load`].
-pub fn read_lockfile(directory: &Path, name: &LockfileName) -> Result<(String, Lockfile), Error> {
+pub fn read_lockfile(
+    directory: &Path,
+    name: &LockfileName,
+) -> Result<(String, Lockfile<'static>), Error> {
     let name = name.name_to_read(directory);
     match Lockfile::load(&directory.join(name)) {
         Ok(lockfile) => Ok((name.to_string(), lockfile)),
@@ -220,7 +227,7 @@ pub fn read_lockfile(directory: &Path, name: &LockfileName) -> Result<(String, L
 /// # Errors
 ///
 /// [`Error::LockfileDiffers`].
-pub fn compare(name: &str, found: &Lockfile, wanted: &Lockfile) -> Result<(), Error> {
+pub fn compare(name: &str, found: &Lockfile<'_>, wanted: &Lockfile<'_>) -> Result<(), Error> {
     let difference = found.difference(wanted);
     if difference.is_empty() {
         Ok(())

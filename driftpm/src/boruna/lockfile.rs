@@ -1,6 +1,8 @@
 //! The lockfile: every package of a closure with its content hash and its dependencies.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::path::Path;
 
@@ -24,36 +26,43 @@ pub const ORIGINAL_LOCKFILE_NAME: &str = "llm.lock.json";
 /// The one version of the format there is.
 const FORMAT: u32 = 1;
 
-/// A lockfile's content.
+/// A lockfile's content: owned when it was read, borrowed from a closure when it was computed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lockfile {
+pub struct Lockfile<'a> {
     lockfile_version: u32,
     #[serde(deserialize_with = "distinct")]
-    resolved: BTreeMap<String, LockedPackage>,
+    resolved: BTreeMap<Cow<'a, str>, LockedPackage<'a>>,
 }
 
 /// One package of a lockfile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LockedPackage {
+pub struct LockedPackage<'a> {
     /// The content hash.
-    pub integrity: String,
+    pub integrity: Cow<'a, str>,
     /// Direct dependencies, name to version.
-    #[serde(deserialize_with = "distinct")]
-    pub dependencies: BTreeMap<String, String>,
+    #[serde(deserialize_with = "distinct_dependencies")]
+    pub dependencies: Cow<'a, BTreeMap<String, String>>,
+}
+
+fn distinct_dependencies<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Cow<'static, BTreeMap<String, String>>, D::Error> {
+    distinct(deserializer).map(Cow::Owned)
 }
 
 /// A map in which no key stands twice: which of two entries counts must not be a question.
-fn distinct<'de, D, V>(deserializer: D) -> Result<BTreeMap<String, V>, D::Error>
+fn distinct<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
 where
     D: Deserializer<'de>,
+    K: From<String> + Ord,
     V: Deserialize<'de>,
 {
-    struct Distinct<V>(std::marker::PhantomData<V>);
+    struct Distinct<K, V>(std::marker::PhantomData<(K, V)>);
 
-    impl<'de, V: Deserialize<'de>> Visitor<'de> for Distinct<V> {
-        type Value = BTreeMap<String, V>;
+    impl<'de, K: From<String> + Ord, V: Deserialize<'de>> Visitor<'de> for Distinct<K, V> {
+        type Value = BTreeMap<K, V>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a map")
@@ -62,10 +71,12 @@ where
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut out = BTreeMap::new();
             while let Some((key, value)) = map.next_entry::<String, V>()? {
-                if out.contains_key(&key) {
-                    return Err(A::Error::custom(format!("'{key}' stands twice")));
-                }
-                out.insert(key, value);
+                match out.entry(K::from(key.clone())) {
+                    Entry::Vacant(free) => free.insert(value),
+                    Entry::Occupied(_) => {
+                        return Err(A::Error::custom(format!("'{key}' stands twice")));
+                    }
+                };
             }
             Ok(out)
         }
@@ -74,14 +85,18 @@ where
     deserializer.deserialize_map(Distinct(std::marker::PhantomData))
 }
 
-impl Lockfile {
+impl<'a> Lockfile<'a> {
     /// The lockfile of a closure and its hashes.
     #[must_use]
-    pub fn new(resolution: &Resolution, hashes: &BTreeMap<PackageId, Integrity>) -> Self {
-        let locked = |(id, manifest): (&PackageId, &PackageManifest)| {
-            let integrity = hashes.get(id)?.to_string();
-            let dependencies = manifest.dependencies.clone();
-            Some((id.to_string(), LockedPackage { integrity, dependencies }))
+    pub fn new(resolution: &'a Resolution, hashes: &'a BTreeMap<PackageId, Integrity>) -> Self {
+        // Both are in id order, and as a rule of the same ids.
+        let mut hashes = hashes.iter().peekable();
+        let locked = |(id, manifest): (&'a PackageId, &'a PackageManifest)| {
+            while hashes.next_if(|(hashed, _)| *hashed < id).is_some() {}
+            let (_, hash) = hashes.next_if(|(hashed, _)| *hashed == id)?;
+            let integrity = Cow::Borrowed(hash.as_str());
+            let dependencies = Cow::Borrowed(&manifest.dependencies);
+            Some((Cow::Borrowed(id.as_str()), LockedPackage { integrity, dependencies }))
         };
         let resolved = resolution.packages.iter().filter_map(locked).collect();
         Self { lockfile_version: FORMAT, resolved }
@@ -89,7 +104,7 @@ impl Lockfile {
 
     /// The packages by id.
     #[must_use]
-    pub fn packages(&self) -> &BTreeMap<String, LockedPackage> {
+    pub fn packages(&self) -> &BTreeMap<Cow<'a, str>, LockedPackage<'a>> {
         &self.resolved
     }
 
@@ -125,9 +140,9 @@ impl Lockfile {
                     locked.integrity
                 ));
             }
-            for (name, version) in &locked.dependencies {
+            for (name, version) in locked.dependencies.as_ref() {
                 let dependency = format!("{name}@{version}");
-                if !self.resolved.contains_key(&dependency) {
+                if !self.resolved.contains_key(dependency.as_str()) {
                     return Err(format!(
                         "package '{id}' depends on '{dependency}' which is not in lockfile"
                     ));
@@ -150,7 +165,22 @@ impl Lockfile {
     /// The file's text: two-space indentation, no newline at the end.
     #[must_use]
     pub fn to_pretty_json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default()
+        let links: usize = self.resolved.values().map(|locked| locked.dependencies.len()).sum();
+        let mut text = String::with_capacity(160 * self.resolved.len() + 64 * links + 64);
+        text.push_str("{\n  \"lockfile_version\": ");
+        text.push_str(&self.lockfile_version.to_string());
+        text.push_str(",\n  \"resolved\": ");
+        push_map(&mut text, "  ", &self.resolved, |text, locked| {
+            text.push_str("{\n      \"integrity\": ");
+            push_string(text, &locked.integrity);
+            text.push_str(",\n      \"dependencies\": ");
+            push_map(text, "      ", &locked.dependencies, |text, version| {
+                push_string(text, version);
+            });
+            text.push_str("\n    }");
+        });
+        text.push_str("\n}");
+        text
     }
 
     /// Writes the lockfile in one step. A file that says the same already is left alone: there
@@ -161,7 +191,7 @@ impl Lockfile {
     /// `write lockfile: …`.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let text = self.to_pretty_json();
-        if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        if files::says(path, text.as_bytes()) {
             return Ok(());
         }
         files::replace(path, text.as_bytes()).map_err(Error::io("write lockfile"))
@@ -169,18 +199,53 @@ impl Lockfile {
 
     /// What changes from `self` to `new`.
     #[must_use]
-    pub fn difference(&self, new: &Self) -> Difference {
-        let missing_in = |other: &Self, id: &&String| !other.resolved.contains_key(*id);
+    pub fn difference(&self, new: &Lockfile<'_>) -> Difference {
+        let only_in = |one: &Lockfile<'_>, other: &Lockfile<'_>| -> Vec<String> {
+            let ids = one.resolved.keys().filter(|id| !other.resolved.contains_key(id.as_ref()));
+            ids.map(ToString::to_string).collect()
+        };
         Difference {
-            added: new.resolved.keys().filter(|id| missing_in(self, id)).cloned().collect(),
-            removed: self.resolved.keys().filter(|id| missing_in(new, id)).cloned().collect(),
+            added: only_in(new, self),
+            removed: only_in(self, new),
             changed: self
                 .resolved
                 .iter()
-                .filter(|(id, old)| new.resolved.get(*id).is_some_and(|new| new != *old))
-                .map(|(id, _)| id.clone())
+                .filter(|(id, old)| new.resolved.get(id.as_ref()).is_some_and(|new| new != *old))
+                .map(|(id, _)| id.to_string())
                 .collect(),
         }
+    }
+}
+
+/// A map, closed at the given indentation, as `serde_json` writes it prettily; thousands of
+/// packages take a fourth of its time.
+fn push_map<K: AsRef<str>, V>(
+    text: &mut String,
+    indentation: &str,
+    map: &BTreeMap<K, V>,
+    push_value: impl Fn(&mut String, &V),
+) {
+    text.push('{');
+    let mut separator = "\n";
+    for (key, value) in map {
+        text.extend([separator, indentation, "  "]);
+        push_string(text, key.as_ref());
+        text.push_str(": ");
+        push_value(text, value);
+        separator = ",\n";
+    }
+    if !map.is_empty() {
+        text.extend(["\n", indentation]);
+    }
+    text.push('}');
+}
+
+fn push_string(text: &mut String, value: &str) {
+    let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if value.bytes().all(plain) {
+        text.extend(["\"", value, "\""]);
+    } else {
+        text.push_str(&Value::from(value).to_string());
     }
 }
 
@@ -243,6 +308,16 @@ mod tests {
              \"1.0.0\"\n      }}\n    }}\n  }}\n}}"
         );
         assert_eq!(written.map_err(|error| error.to_string()), Ok(expected));
+        let odd = lock(&[("a@1.0.0", HASH, ""), ("b@1.0.0", HASH, r#""a":"1.0.0""#)]);
+        let odd = Lockfile::from_json(&odd).map(|mut lockfile| {
+            let mut moved = std::mem::take(&mut lockfile.resolved);
+            for id in ["a\n\"\u{1}é", "\\"] {
+                let package = moved.pop_first().map(|(_, package)| package);
+                lockfile.resolved.extend(package.map(|package| (id.into(), package)));
+            }
+            (lockfile.to_pretty_json(), serde_json::to_string_pretty(&lockfile).ok())
+        });
+        assert!(odd.is_ok_and(|(ours, plain)| Some(ours) == plain));
         let empty = Lockfile::from_json(&lock(&[])).map(|lockfile| lockfile.to_pretty_json());
         assert_eq!(
             empty.map_err(|error| error.to_string()).as_deref(),

@@ -38,6 +38,7 @@ pub mod patch;
 pub mod policy;
 pub mod project;
 pub mod publish;
+mod read_ahead;
 pub mod registry;
 pub mod resolve;
 pub mod source_tree;

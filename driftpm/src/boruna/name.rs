@@ -2,6 +2,7 @@
 //! path can be built from it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::error::Error;
 use super::version::is_version;
@@ -43,7 +44,8 @@ pub(super) fn dependency_problems(name: &str, version: &str, problems: &mut Vec<
 /// a lockfile's keys: `a.b@…`, `a1@…`, `a@…`, `aa@…`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackageId {
-    text: String,
+    // Shared: an id stands in many tables at once.
+    text: Arc<str>,
     at: usize,
 }
 
@@ -52,7 +54,7 @@ impl PackageId {
     #[must_use]
     pub fn new(name: &str, version: &str) -> Option<Self> {
         let valid = is_package_name(name) && is_version(version);
-        valid.then(|| Self { text: format!("{name}@{version}"), at: name.len() })
+        valid.then(|| Self { text: format!("{name}@{version}").into(), at: name.len() })
     }
 
     /// Reads `name@version`.

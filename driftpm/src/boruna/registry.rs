@@ -1,6 +1,5 @@
 //! A registry: a directory with one published package a folder, `<name>/<version>/`.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +8,10 @@ use rayon::prelude::*;
 use super::error::Error;
 use super::files;
 use super::folder::Folder;
-use super::hash::{ContentState, Integrity};
+use super::hash::ContentState;
 use super::manifest::{MANIFEST_NAME, PackageManifest};
 use super::name::PackageId;
-use super::resolve::{PackageSource, Resolution};
+use super::resolve::PackageSource;
 
 /// The file that holds a published package's content hash.
 pub const HASH_NAME: &str = "HASH";
@@ -91,36 +90,13 @@ impl Registry {
         }
     }
 
-    /// The content hashes of a closure, computed from the files, from the bottom up. `HASH`
-    /// files are not opened.
+    /// Hashes a package's files and then its manifest, given in the form that is hashed.
     ///
     /// # Errors
     ///
-    /// `read src/…` or `read dir …` of the first package in install order that can't be read.
-    pub fn integrities(
-        &self,
-        resolution: &Resolution,
-    ) -> Result<BTreeMap<PackageId, Integrity>, Error> {
-        let states: Vec<_> = resolution
-            .order
-            .par_iter()
-            .map(|id| {
-                let manifest = resolution.packages.get(id)?;
-                Some(ContentState::read(&self.folder, &format!("{}/", place(id)), manifest))
-            })
-            .collect();
-        let mut done: Vec<Integrity> = Vec::with_capacity(states.len());
-        let packages = resolution.order.iter().zip(&resolution.dependencies);
-        for ((id, dependencies), state) in packages.zip(states) {
-            let (Some(manifest), Some(state)) = (resolution.packages.get(id), state) else {
-                continue;
-            };
-            let hashes = dependencies.iter().filter_map(|at| Some(done.get(*at)?.as_str()));
-            let names = manifest.dependencies.keys().map(String::as_str);
-            let hash = state?.finish(names.zip(hashes));
-            done.push(hash);
-        }
-        Ok(resolution.order.iter().cloned().zip(done).collect())
+    /// `read src/…` or `read dir …`.
+    pub(super) fn content(&self, id: &PackageId, hashed: &str) -> Result<ContentState, Error> {
+        ContentState::read_with(&self.folder, &format!("{}/", place(id)), hashed)
     }
 }
 

@@ -6,6 +6,7 @@
 //! a rule, or conflicts with one before it. Cycles are looked for only after the walk.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 
 use super::error::Error;
 use super::manifest::PackageManifest;
@@ -44,7 +45,7 @@ pub struct Resolution {
 ///
 /// [`Error::Load`], [`Error::InvalidPackage`], [`Error::Conflict`] or [`Error::Cycle`].
 pub fn resolve(root: &PackageManifest, source: &impl PackageSource) -> Result<Resolution, Error> {
-    let mut found = walk(root, source)?;
+    let found = walk(root, source)?;
     // Let a package's number be its place in id order, so that sorting numbers sorts ids.
     let mut by_id: Vec<usize> = (0..found.len()).collect();
     by_id.sort_unstable_by(|a, b| id_of(&found, *a).cmp(&id_of(&found, *b)));
@@ -61,10 +62,10 @@ pub fn resolve(root: &PackageManifest, source: &impl PackageSource) -> Result<Re
         .iter()
         .filter_map(|old| Some(renumber(&found.get(*old)?.dependencies, &number)))
         .collect();
-    found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    let id_at = |number: usize| id_of(&found, *by_id.get(number)?);
 
     let order = install_order(&graph).map_err(|ring| Error::Cycle {
-        path: ring.into_iter().filter_map(|at| Some(id_of(&found, at)?.to_string())).collect(),
+        path: ring.into_iter().filter_map(|at| Some(id_at(at)?.to_string())).collect(),
     })?;
     let mut place = vec![0; order.len()];
     for (at, number) in order.iter().enumerate() {
@@ -73,12 +74,17 @@ pub fn resolve(root: &PackageManifest, source: &impl PackageSource) -> Result<Re
         }
     }
     Ok(Resolution {
-        order: order.iter().filter_map(|number| id_of(&found, *number).cloned()).collect(),
+        order: order.iter().filter_map(|number| id_at(*number).cloned()).collect(),
         dependencies: order
             .iter()
             .filter_map(|number| Some(renumber(graph.get(*number)?, &place)))
             .collect(),
-        packages: found.into_iter().map(|package| (package.id, package.manifest)).collect(),
+        packages: {
+            // Moved in id order: sorting whole manifests would move each of them many times.
+            let mut found: Vec<_> = found.into_iter().map(Some).collect();
+            let sorted = by_id.iter().filter_map(|old| found.get_mut(*old)?.take());
+            sorted.map(|package| (package.id, package.manifest)).collect()
+        },
     })
 }
 
@@ -89,6 +95,23 @@ struct Found {
     dependencies: Vec<usize>,
 }
 
+/// An id that stands for all versions of its package.
+struct Named(PackageId);
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name() == other.0.name()
+    }
+}
+
+impl Eq for Named {}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name().hash(state);
+    }
+}
+
 fn id_of(found: &[Found], at: usize) -> Option<&PackageId> {
     found.get(at).map(|package| &package.id)
 }
@@ -96,7 +119,7 @@ fn id_of(found: &[Found], at: usize) -> Option<&PackageId> {
 fn walk(root: &PackageManifest, source: &impl PackageSource) -> Result<Vec<Found>, Error> {
     // A package is queued once: the walk would skip it when it met it again.
     let mut places: HashMap<PackageId, usize> = HashMap::new();
-    let mut by_name: HashMap<String, usize> = HashMap::new();
+    let mut by_name: HashMap<Named, usize> = HashMap::new();
     let mut found: Vec<Found> = Vec::new();
     let mut queue: Vec<PackageId> = Vec::new();
     for id in root.dependency_ids() {
@@ -112,10 +135,10 @@ fn walk(root: &PackageManifest, source: &impl PackageSource) -> Result<Vec<Found
             let manifest = manifest
                 .map_err(|reason| Error::Load { id: id.to_string(), reason: Box::new(reason) })?;
             check_manifest(&id, &manifest)?;
-            if let Some(first) = by_name.get(id.name()).and_then(|at| id_of(&found, *at)) {
-                return Err(Error::Conflict { first: first.to_string(), second: id.to_string() });
+            if let Some(first) = by_name.insert(Named(id.clone()), found.len()) {
+                let first = id_of(&found, first).map(ToString::to_string).unwrap_or_default();
+                return Err(Error::Conflict { first, second: id.to_string() });
             }
-            by_name.insert(id.name().to_string(), found.len());
             let dependencies = manifest.dependency_ids().map(|dependency| {
                 let next = places.len();
                 *places.entry(dependency).or_insert_with_key(|new| {

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::error::Error;
-use super::folder::{Folder, Identity, Kind};
+use super::folder::{Directory, Folder, Identity, Kind};
 
 /// The directory of a package that holds its sources.
 pub const SOURCE_DIRECTORY: &str = "src";
@@ -27,14 +27,28 @@ pub struct SourceTree {
 /// A directory that can't be read, a name that is not UTF-8, something that is neither file
 /// nor directory, a link to nothing or to a directory it stands in.
 pub fn list(folder: &Folder, package: &str, top: &str) -> Result<SourceTree, Error> {
+    Ok(open(folder, package, top)?.0)
+}
+
+/// [`list`], and `top` itself, from which its files are reached by fewer steps. It is `None` if
+/// it is absent.
+///
+/// # Errors
+///
+/// Those of [`list`].
+pub fn open(
+    folder: &Folder,
+    package: &str,
+    top: &str,
+) -> Result<(SourceTree, Option<Directory>), Error> {
     let mut tree = SourceTree::default();
-    let mut pending = match entries(folder, package, top) {
+    let (opened, mut pending) = match entries(folder, package, top) {
         // A link to nothing is something: only true absence is an empty tree.
         Err(Error::Io { reason, .. })
             if reason.kind() == io::ErrorKind::NotFound
                 && !folder.occupied(&format!("{package}{top}")) =>
         {
-            return Ok(tree);
+            return Ok((tree, None));
         }
         other => other?,
     };
@@ -51,7 +65,7 @@ pub fn list(folder: &Folder, package: &str, top: &str) -> Result<SourceTree, Err
         }
         match kind {
             Kind::Directory => {
-                pending.extend(entries(folder, package, &relative)?);
+                pending.extend(entries(folder, package, &relative)?.1);
                 tree.directories.push(relative);
             }
             Kind::File => tree.files.push(relative),
@@ -63,28 +77,34 @@ pub fn list(folder: &Folder, package: &str, top: &str) -> Result<SourceTree, Err
             }
         }
     }
-    Ok(tree)
+    Ok((tree, Some(opened)))
 }
 
-/// The entries of one directory, last first.
-fn entries(folder: &Folder, package: &str, directory: &str) -> Result<Vec<(String, Kind)>, Error> {
+/// One directory and its entries, last first.
+fn entries(
+    folder: &Folder,
+    package: &str,
+    directory: &str,
+) -> Result<(Directory, Vec<(String, Kind)>), Error> {
     let path = format!("{package}{directory}");
-    let listed = folder.entries(&path).map_err(|reason| Error::Io {
+    let mut found = Vec::new();
+    let mut odd = None;
+    let opened = folder.open_listed(&path, |name, kind| match name.to_str() {
+        Some(name) => found.push(([directory, name].join("/"), kind)),
+        None => odd = Some(name.to_string_lossy().into_owned()),
+    });
+    let opened = opened.map_err(|reason| Error::Io {
         action: format!("read dir {}", folder.path().join(&path).display()),
         reason,
     })?;
-    let mut found = Vec::with_capacity(listed.len());
-    for entry in listed {
-        let Some(name) = entry.name.to_str() else {
-            return Err(Error::Io {
-                action: format!("read {directory}/{}", entry.name.to_string_lossy()),
-                reason: io::Error::other("the file name is not UTF-8"),
-            });
-        };
-        found.push((format!("{directory}/{name}"), entry.kind));
+    if let Some(name) = odd {
+        return Err(Error::Io {
+            action: format!("read {directory}/{name}"),
+            reason: io::Error::other("the file name is not UTF-8"),
+        });
     }
     found.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
-    Ok(found)
+    Ok((opened, found))
 }
 
 /// Refuses a link to one of the directories that lead to it.

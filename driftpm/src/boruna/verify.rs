@@ -58,7 +58,7 @@ pub fn verify_project(
     found.sort();
     let ids = conclude(&registry, &found)?;
     let plan = Plan::make(&project, &registry)?;
-    compare(&name, &locked, &plan.lockfile)?;
+    compare(&name, &locked, &plan.lockfile())?;
     Ok(ids)
 }
 

@@ -17,6 +17,8 @@ pub enum BlobKind {
     Payload,
     /// The module's interface, type 2, named `iface:MODULE`.
     Interface,
+    /// An input of a native part, type 3, named `native:PATH`.
+    Native,
 }
 
 impl BlobKind {
@@ -24,6 +26,7 @@ impl BlobKind {
         match self {
             Self::Payload => 1,
             Self::Interface => 2,
+            Self::Native => 3,
         }
     }
 
@@ -31,6 +34,7 @@ impl BlobKind {
         match self {
             Self::Payload => "dmir:",
             Self::Interface => "iface:",
+            Self::Native => "native:",
         }
     }
 
@@ -38,6 +42,7 @@ impl BlobKind {
         match self {
             Self::Payload => "dmir",
             Self::Interface => "exports",
+            Self::Native => "native",
         }
     }
 }

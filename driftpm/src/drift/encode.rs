@@ -15,24 +15,40 @@ use super::json::{Object, Value};
 struct Style {
     ascii: bool,
     indent: Option<usize>,
+    /// Members in the order of the file they were read from, else sorted.
+    as_read: bool,
 }
 
 /// UTF-8, sorted, without spaces and without a newline.
 #[must_use]
 pub fn canonical(value: &Value) -> String {
-    render(value, Style { ascii: false, indent: None })
+    render(value, Style { ascii: false, indent: None, as_read: false })
 }
 
 /// ASCII, sorted, without spaces, with one newline at the end.
 #[must_use]
 pub fn ascii_compact(value: &Value) -> String {
-    render(value, Style { ascii: true, indent: None }) + "\n"
+    render(value, Style { ascii: true, indent: None, as_read: false }) + "\n"
 }
 
 /// ASCII, sorted, indented by two spaces, with one newline at the end: for people.
 #[must_use]
 pub fn ascii_indented(value: &Value) -> String {
-    render(value, Style { ascii: true, indent: Some(0) }) + "\n"
+    render(value, Style { ascii: true, indent: Some(0), as_read: false }) + "\n"
+}
+
+/// UTF-8, sorted, indented by two spaces, with one newline at the end: for people who compare two
+/// of them.
+#[must_use]
+pub fn indented(value: &Value) -> String {
+    render(value, Style { ascii: false, indent: Some(0), as_read: false }) + "\n"
+}
+
+/// UTF-8, indented by two spaces, members in the order in which they were read or inserted: files
+/// that people write by hand stay as they know them.
+#[must_use]
+pub fn indented_as_read(value: &Value) -> String {
+    render(value, Style { ascii: false, indent: Some(0), as_read: true }) + "\n"
 }
 
 fn render(value: &Value, style: Style) -> String {
@@ -73,7 +89,8 @@ fn write_array(out: &mut String, items: &[Value], style: Style) {
 fn write_object(out: &mut String, object: &Object, style: Style) {
     let inner = deeper(style);
     out.push('{');
-    for (position, (key, value)) in object.iter().enumerate() {
+    let members = if style.as_read { object.in_file_order() } else { object.iter().collect() };
+    for (position, (key, value)) in members.into_iter().enumerate() {
         if position > 0 {
             out.push(',');
         }
@@ -184,5 +201,6 @@ mod tests {
     fn indents_for_people() {
         let value = parse(b"{\"b\":{},\"a\":[1]}", Limit::SETTINGS).unwrap();
         assert_eq!(ascii_indented(&value), "{\n  \"a\": [\n    1\n  ],\n  \"b\": {}\n}\n");
+        assert_eq!(indented_as_read(&value), "{\n  \"b\": {},\n  \"a\": [\n    1\n  ]\n}\n");
     }
 }

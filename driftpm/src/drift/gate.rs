@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use epk_format::digest::Sha256;
 use rayon::prelude::*;
@@ -15,10 +16,12 @@ use rayon::prelude::*;
 use super::container::{self, ContainerError};
 use super::files::{self, FileError, MAX_PACKAGE};
 use super::identity::{Identity, PartialIdentity};
+use super::image::{Image, is_image};
 use super::json::{Limit, Value, object};
 use super::keys::sha256_text;
+use super::problem::Problem;
 use super::progress::Progress;
-use super::relpath::{shown, sidecar_of};
+use super::relpath::{RelPath, shown, sidecar_of};
 use super::trust::verify::{Trust, verify_package};
 use super::trust::{DEFAULT_STORE, TrustStore};
 
@@ -32,8 +35,10 @@ pub const USER_STORE: &str = ".config/drift/trust.json";
 /// What to check, and by whose word.
 #[derive(Clone, Debug, Default)]
 pub struct GateRequest {
-    /// Packages, and directories of packages.
+    /// Packages, directories of packages, and images of packages.
     pub paths: Vec<PathBuf>,
+    /// Single packages inside images: the image's path, and the package's in it.
+    pub inside: Vec<(PathBuf, RelPath)>,
     /// The project's trust store, which must then exist; otherwise [`DEFAULT_STORE`], which may
     /// be missing.
     pub trust_store: Option<PathBuf>,
@@ -173,13 +178,14 @@ struct Passed {
 }
 
 fn check_all(request: &GateRequest, trust: &Trust, progress: &dyn Progress) -> Vec<Verdict> {
-    let paths = expand(&request.paths);
-    progress.begin("checking packages", paths.len());
+    let mut places = expand(&request.paths);
+    places.extend(inside_images(&request.inside));
+    progress.begin("checking packages", places.len());
     let roots = unsigned_roots(request);
-    let results: Vec<Result<Passed, Box<Verdict>>> = paths
+    let results: Vec<Result<Passed, Box<Verdict>>> = places
         .into_par_iter()
-        .map(|path| {
-            let result = path.and_then(|path| check_one(&path, request, &roots, trust));
+        .map(|place| {
+            let result = place.and_then(|place| check_one(&place, request, &roots, trust));
             progress.step();
             result
         })
@@ -212,9 +218,93 @@ fn check_all(request: &GateRequest, trust: &Trust, progress: &dyn Progress) -> V
         .collect()
 }
 
-/// The files meant by `paths`: a file itself, of a directory all `*.dmp` below it, sorted. A file
-/// that is named twice is meant once.
-fn expand(paths: &[PathBuf]) -> Vec<Result<PathBuf, Box<Verdict>>> {
+/// Where a package lies.
+enum Place {
+    File(PathBuf),
+    Inside(Arc<Image>, RelPath),
+}
+
+impl Place {
+    fn shown(&self) -> String {
+        match self {
+            Self::File(path) => shown(path),
+            Self::Inside(image, path) => image.shown(path),
+        }
+    }
+
+    /// The file on disk: the image's for a package inside one.
+    fn on_disk(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Inside(image, _) => Path::new(image.path()),
+        }
+    }
+
+    fn read(&self) -> Result<Vec<u8>, String> {
+        match self {
+            Self::File(path) => files::read(path, MAX_PACKAGE).map_err(|error| error.to_string()),
+            Self::Inside(image, path) => match image.read(path, MAX_PACKAGE) {
+                Ok(Some(bytes)) => Ok(bytes),
+                Ok(None) => Err(format!("`{}` has no `{path}`", image.path())),
+                Err(problem) => Err(problem.message.clone()),
+            },
+        }
+    }
+
+    fn read_sidecar(&self) -> Result<Option<Vec<u8>>, String> {
+        let limit = Limit::SIDECAR.file();
+        match self {
+            Self::File(path) => match files::read(&sidecar_of(path), limit) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(FileError::Missing(_)) => Ok(None),
+                Err(error) => Err(error.to_string()),
+            },
+            Self::Inside(image, path) => {
+                image.read(&path.sidecar(), limit).map_err(|problem| problem.message.clone())
+            }
+        }
+    }
+}
+
+fn unreadable_image(path: &Path, problem: &Problem) -> Box<Verdict> {
+    Box::new(Verdict::refused(shown(path), "PATH_UNREADABLE", problem.message.as_str()))
+}
+
+/// All packages in the image at `path`.
+fn all_inside(path: &Path) -> Vec<Result<Place, Box<Verdict>>> {
+    let open = || {
+        let image = Arc::new(Image::open(path)?);
+        let packages = image.packages()?;
+        Ok((image, packages))
+    };
+    match open() {
+        Err(problem) => vec![Err(unreadable_image(path, &problem))],
+        Ok((image, packages)) => packages
+            .into_iter()
+            .map(|inside| Ok(Place::Inside(Arc::clone(&image), inside)))
+            .collect(),
+    }
+}
+
+/// The packages named in images, each image opened once.
+fn inside_images(list: &[(PathBuf, RelPath)]) -> Vec<Result<Place, Box<Verdict>>> {
+    let mut images: BTreeMap<&Path, Result<Arc<Image>, Problem>> = BTreeMap::new();
+    let open =
+        |(path, inside): &'_ (PathBuf, RelPath), image: &Result<Arc<Image>, Problem>| match image {
+            Ok(image) => Ok(Place::Inside(Arc::clone(image), inside.clone())),
+            Err(problem) => Err(unreadable_image(path, problem)),
+        };
+    list.iter()
+        .map(|one| {
+            let image = images.entry(&one.0).or_insert_with(|| Image::open(&one.0).map(Arc::new));
+            open(one, image)
+        })
+        .collect()
+}
+
+/// The packages meant by `paths`: a file itself, of a directory all `*.dmp` below it, sorted, of an
+/// image those in it. A file that is named twice is meant once.
+fn expand(paths: &[PathBuf]) -> Vec<Result<Place, Box<Verdict>>> {
     let mut files = Vec::new();
     let mut seen = BTreeSet::new();
     for path in paths {
@@ -228,13 +318,22 @@ fn expand(paths: &[PathBuf]) -> Vec<Result<PathBuf, Box<Verdict>>> {
                 let (mut found, broken) = packages_below(path);
                 found.sort();
                 files.extend(broken.into_iter().map(|verdict| Err(Box::new(verdict))));
-                files.extend(found.into_iter().map(Ok));
+                files.extend(found.into_iter().map(|path| Ok(Place::File(path))));
             }
-            Ok(_) => files.push(Ok(path.clone())),
+            Ok(_) if is_image(path) => files.extend(all_inside(path)),
+            Ok(_) => files.push(Ok(Place::File(path.clone()))),
         }
     }
     files.retain(|file| match file {
-        Ok(path) => seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
+        Ok(place) => {
+            let path = place.on_disk();
+            let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            let inside = match place {
+                Place::File(_) => None,
+                Place::Inside(_, inside) => Some(inside.clone()),
+            };
+            seen.insert((path, inside))
+        }
         Err(_) => true,
     });
     files
@@ -281,14 +380,14 @@ fn unsigned_roots(request: &GateRequest) -> Vec<PathBuf> {
 }
 
 fn check_one(
-    path: &Path,
+    place: &Place,
     request: &GateRequest,
     roots: &[PathBuf],
     trust: &Trust,
 ) -> Result<Passed, Box<Verdict>> {
-    let refused = |code, message: String| Box::new(Verdict::refused(shown(path), code, message));
-    let bytes = files::read(path, MAX_PACKAGE)
-        .map_err(|error| refused("PATH_UNREADABLE", error.to_string()))?;
+    let path = place.shown();
+    let refused = |code, message: String| Box::new(Verdict::refused(path.clone(), code, message));
+    let bytes = place.read().map_err(|message| refused("PATH_UNREADABLE", message))?;
     let full = container::read_full(&bytes)
         .map_err(|error| refused("PKG_FORMAT_INVALID", error.to_string()))?;
     let identity = container::read_identity(&full.manifest).map_err(|error: ContainerError| {
@@ -297,21 +396,18 @@ fn check_one(
     })?;
     let refused = |code, message: String| {
         let identity = Some((&identity).into());
-        Box::new(Verdict { identity, ..Verdict::refused(shown(path), code, message) })
+        Box::new(Verdict { identity, ..Verdict::refused(path.clone(), code, message) })
     };
-    let sidecar = match files::read(&sidecar_of(path), Limit::SIDECAR.file()) {
-        Ok(bytes) => Some(bytes),
-        Err(FileError::Missing(_)) => None,
-        Err(error) => return Err(refused("SIDECAR_INVALID", error.to_string())),
-    };
+    let sidecar = place.read_sidecar().map_err(|message| refused("SIDECAR_INVALID", message))?;
     let marked = full.manifest.get("unsigned").is_some_and(Value::is_truthy);
     let allow_unsigned = !request.require_signatures
         && marked
-        && fs::canonicalize(path).is_ok_and(|path| roots.iter().any(|root| path.starts_with(root)));
+        && fs::canonicalize(place.on_disk())
+            .is_ok_and(|path| roots.iter().any(|root| path.starts_with(root)));
     let kids = verify_package(&bytes, &full.modules, sidecar.as_deref(), trust, allow_unsigned)
         .map_err(|distrust| refused(distrust.code(), distrust.to_string()))?;
     let sha256 = sha256_text(&Sha256::of(&bytes));
-    Ok(Passed { path: shown(path), identity, modules: full.modules, kids, sha256 })
+    Ok(Passed { path, identity, modules: full.modules, kids, sha256 })
 }
 
 /// Packages that cannot be used together, by their place in `results`. Which of them is the right

@@ -8,9 +8,12 @@ use proptest::sample::Index as Place;
 
 use super::container::{module_ids, read_full, read_identity, read_light};
 use super::index::{Entry, Index, Strictness};
-use super::json::{self, JsonError, Limit};
+use super::json::{self, JsonError, Limit, Object};
 use super::keys::PrivateKey;
 use super::lock::Lock;
+use super::lock1::ProjectLock;
+use super::metadata::{KEY, Metadata};
+use super::project::{ProjectFile, Target};
 use super::sidecar::{Draft, check_for_publishing, parse_for_gate, parse_for_publishing};
 use super::sources;
 use super::testing::{key, package};
@@ -44,6 +47,26 @@ fn documents() -> Vec<Vec<u8>> {
             .to_vec(),
         key(1).to_file_text().into_bytes(),
         package("p", "1", "any", &["p", "p.q"]),
+        br#"{"format":1,"name":"demo","repositories":[{"name":"main","type":"dir","url":"repo"}],
+            "deps":{"http":{"package":"acme.http","constraint":"^1","repository":"main"},"a":"*"},
+            "trust":{"store":"t.json","allow_unsigned_from":["a"]},"default_target":"app"}"#
+            .to_vec(),
+        br#"{"format":1,"name":"app","kind":"package","version":"1.0.0","modules":{"a":"a.drift"},
+            "uses":["http"],"platform":{"os":["linux"],"libc":{"name":"glibc","min_version":"2"}},
+            "native":[{"name":"z","tool":"gcc","sources":["z.c"],"headers":["z.h"],
+            "defines":{"A":"1"},"link":["m"]}]}"#
+            .to_vec(),
+        br#"{"lock_format":1,"lock_rev":1,"generated_at":"now","project":"demo","order":"newest",
+            "platform":{"os":"linux","arch":"x86_64","abi":"gnu","libc":null,"capabilities":["a"]},
+            "requests":{"p":{"package":"p","constraint":"*","repository":null}},
+            "packages":{"p":{"version":"1.0.0","target":"any",
+            "sha256":"sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "sig_sha256":null,"signer_kids":["k"],"repository":"main","path":"p.dmp",
+            "dependencies":{},"platform":{},"native":false}}}"#
+            .to_vec(),
+        br#"{"drift_package":{"format":1,"dependencies":{"p":"^1"},"platform":{"arch":["x86_64"]},
+            "native":[{"name":"z","tool":"clang","sources":["z.c"]}],"files":{"z.c":"sha256:1"}}}"#
+            .to_vec(),
     ]
 }
 
@@ -73,6 +96,20 @@ fn show_to_all(bytes: &[u8]) {
         Lock::parse(&lock.to_bytes()).unwrap();
     }
     let _ = sources::parse(bytes);
+    if let Ok(json::Value::Object(document)) = json::parse(bytes, Limit::SETTINGS) {
+        let _ = ProjectFile::from_json(&document, "file");
+        let _ = Target::from_json(&document, "file");
+        if let Ok(metadata) = Metadata::of_manifest(&document, "file") {
+            let again = [(KEY, metadata.to_json())];
+            assert_eq!(Metadata::of_manifest(&Object::from(again), "file").unwrap(), metadata);
+        }
+    }
+    if let Ok(lock) = ProjectLock::parse(bytes, "file") {
+        assert_eq!(ProjectLock::parse(&lock.to_bytes(), "file").unwrap(), lock);
+        for locked in lock.packages.values() {
+            assert!(!locked.place().unwrap().as_str().contains(".."));
+        }
+    }
     let _ = std::str::from_utf8(bytes).map(PrivateKey::parse_file);
     let _ = read_light(bytes);
     if let Ok(full) = read_full(bytes) {
@@ -148,6 +185,14 @@ fn the_documents_are_valid() {
     TrustStore::parse(&documents[1]).unwrap();
     Index::parse(&documents[2]).unwrap();
     sources::parse(&documents[3]).unwrap();
+    let object = |at: usize| match json::parse(&documents[at], Limit::SETTINGS).unwrap() {
+        json::Value::Object(document) => document,
+        other => panic!("{other:?}"),
+    };
+    ProjectFile::from_json(&object(7), "file").unwrap();
+    Target::from_json(&object(8), "file").unwrap();
+    ProjectLock::parse(&documents[9], "file").unwrap();
+    assert!(!Metadata::of_manifest(&object(10), "file").unwrap().is_empty());
     Lock::parse(&documents[4]).unwrap();
     read_full(&documents[6]).unwrap();
     documents.iter().for_each(|document| show_to_all(document));
@@ -176,7 +221,7 @@ proptest! {
 
     #[test]
     fn damaged_documents_are_refused_or_read(
-        kind in 0_usize..7,
+        kind in 0_usize..11,
         damages in prop::collection::vec(damage(), 1..5),
     ) {
         let mut bytes = documents().swap_remove(kind);

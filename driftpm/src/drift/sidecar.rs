@@ -152,6 +152,21 @@ impl GateSidecar {
     }
 }
 
+/// Of the signatures over `message`, those that enclose their key and verify by it: id and key, in
+/// the order of the sidecar. Whether anybody trusts them is another question.
+#[must_use]
+pub fn enclosed_signers(sidecar: &[u8], message: &[u8]) -> Vec<(String, PublicKey)> {
+    let signer = |entry: &Value| {
+        let entry = entry.as_object().filter(|entry| entry.text("algo") == Some("ed25519"))?;
+        let key = PublicKey::parse(entry.text("pubkey")?).ok()?;
+        let signature = SignatureBytes::parse(entry.text("sig")?).ok()?;
+        let own_name = entry.text("kid") == Some(key.id().as_str());
+        (own_name && key.verifies(message, &signature)).then(|| (key.id(), key))
+    };
+    let Ok(document) = open(sidecar) else { return Vec::new() };
+    signatures(&document).unwrap_or_default().iter().filter_map(signer).collect()
+}
+
 fn open(bytes: &[u8]) -> Result<Object, SidecarError> {
     match json::parse(bytes, Limit::SIDECAR)? {
         Value::Object(document) if document.is_format_zero(FORMAT) => Ok(document),

@@ -1,6 +1,7 @@
 //! One file a verb: its options, whose comments are the help text, and what it does.
 
 pub(crate) mod cat;
+pub(crate) mod confine;
 pub(crate) mod convert;
 pub(crate) mod diff;
 pub(crate) mod extract;

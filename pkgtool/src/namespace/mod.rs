@@ -3,5 +3,6 @@
 //!
 //! The kernel throws the view away with its last process: there is nothing to clean up.
 
+pub(crate) mod confine;
 pub(crate) mod root;
 pub(crate) mod user;

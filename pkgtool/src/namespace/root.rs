@@ -121,7 +121,7 @@ fn base() -> Result<&'static Path, Failure> {
     })
 }
 
-fn open_folder(path: &Path) -> Result<OwnedFd, Failure> {
+pub(super) fn open_folder(path: &Path) -> Result<OwnedFd, Failure> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     open(path, flags, Mode::empty())
         .map_err(|errno| failure(&format!("open `{}`", path.display()), &errno.into()))

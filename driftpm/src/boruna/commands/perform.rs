@@ -1,5 +1,6 @@
 //! Each command's call into the library, and the words for its result.
 
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use serde_json::json;
@@ -41,15 +42,17 @@ pub(super) fn perform(args: &Args, environment: &Environment, compat: bool) -> R
             Ok(said(args, format!("removed dependency: {name}\n"), || json!({ "name": name })))
         }
         Command::Resolve { dir } => {
-            let plan = resolve_project(dir, registry, &lockfile)?;
+            // The process is about to end: giving the memory of thousands of packages back piece
+            // by piece would take longer than writing their lockfile.
+            let plan = ManuallyDrop::new(resolve_project(dir, registry, &lockfile)?);
             let order = &plan.resolution.order;
             let mut text = format!("resolved {} packages:\n", order.len());
-            order.iter().for_each(|id| text.push_str(&format!("  {id}\n")));
+            order.iter().for_each(|id| text.extend(["  ", id.as_str(), "\n"]));
             Ok(said(args, text, || planned(&plan)))
         }
         Command::Install { dir, locked } => {
             let options = InstallOptions { locked: *locked, compat, lockfile };
-            let plan = install(dir, registry, &options)?;
+            let plan = ManuallyDrop::new(install(dir, registry, &options)?);
             let text = format!("installed {} packages\n", plan.resolution.order.len());
             Ok(said(args, text, || planned(&plan)))
         }
@@ -60,7 +63,7 @@ pub(super) fn perform(args: &Args, environment: &Environment, compat: bool) -> R
                 None => verify_registry(registry)?,
             };
             let mut text = format!("verified {} packages:\n", ids.len());
-            ids.iter().for_each(|id| text.push_str(&format!("  {id} OK\n")));
+            ids.iter().for_each(|id| text.extend(["  ", id, " OK\n"]));
             Ok(said(args, text, || json!({ "packages": ids })))
         }
         Command::Tree { dir } => {

@@ -8,6 +8,7 @@ use super::super::doctor::{DoctorReport, DoctorRequest, OtherStore, Status, doct
 use super::super::gate::{TOOLCHAIN_KEYS, USER_STORE};
 use super::super::trust::DEFAULT_STORE;
 use super::super::vendor::DEFAULT_DIR;
+use super::report::root;
 use super::{FAILED, Failure, Host};
 
 /// Find out what is wrong with a project's Drift files.
@@ -71,6 +72,7 @@ pub(super) fn run(args: Args, host: &mut Host<'_>) -> Result<u8, Failure> {
         cache_dir: args.cache_dir,
         vendor_dir: args.vendor_dir,
         deep: args.deep,
+        project: Some((root(), host.world.platform())),
     };
     let report = doctor(&request, host.progress(args.json));
     let exit = if report.count(Status::Fatal) > 0 {

@@ -4,33 +4,50 @@ use std::path::PathBuf;
 
 use super::super::cache;
 use super::super::fetch::{FetchRequest, fetch};
+use super::super::json::Value;
+use super::super::lock1::{ProjectLock, check_fresh};
+use super::super::problem::Problem;
+use super::super::project::Project;
+use super::super::supply::{Fetched, fetch_locked};
+use super::network::{FirstUseArgs, repositories};
+use super::report::{PlatformArgs, Report, finish, one, root};
 use super::{Failure, Host, status};
 
-/// Fetch packages from the sources into the cache.
+/// Fetch packages into the cache: those of drift-project.lock.json from the project's
+/// repositories, or, with --sources, from the sources.
 ///
-/// With a lock exactly the locked packages, otherwise everything that the sources list. A package
-/// enters the cache only if it is the one promised.
+/// From sources: with a lock exactly the locked packages, otherwise everything that the sources
+/// list. A package enters the cache only if it is the one promised.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The sources file
+    /// The sources file; without it the project's lock is fetched
     #[arg(long, value_name = "FILE")]
-    sources: PathBuf,
+    sources: Option<PathBuf>,
     /// The cache
     #[arg(long, value_name = "DIR", default_value = cache::DEFAULT_DIR)]
     cache_dir: PathBuf,
-    /// The lock
-    #[arg(long, value_name = "FILE", default_value = "drift.lock.json")]
+    /// The lock, with --sources
+    #[arg(long, value_name = "FILE", default_value = "drift.lock.json", requires = "sources")]
     lock: PathBuf,
-    /// Replace other packages in the cache's index; integrity is never a matter of force
-    #[arg(long)]
+    /// Replace other packages in the cache's index, with --sources; integrity is never a matter of
+    /// force
+    #[arg(long, requires = "sources")]
     force: bool,
+    #[command(flatten)]
+    platform: PlatformArgs,
+    #[command(flatten)]
+    first_use: FirstUseArgs,
     /// Print a JSON report and nothing else
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: Args, host: &mut Host<'_>) -> Result<u8, Failure> {
-    let Args { sources, cache_dir, lock, force, json } = args;
+    let Some(sources) = args.sources else {
+        let result = fetch_project(&args, host).map_err(one);
+        return finish(host, args.json, result);
+    };
+    let Args { cache_dir, lock, force, json, .. } = args;
     let report = fetch(&FetchRequest { sources, cache_dir, lock, force }, host.progress(json));
     if json {
         host.print_json(&report.to_json())?;
@@ -40,4 +57,17 @@ pub(super) fn run(args: Args, host: &mut Host<'_>) -> Result<u8, Failure> {
         }
     }
     Ok(status(report.ok()))
+}
+
+/// What the project's lock says, from the project's repositories.
+fn fetch_project(args: &Args, host: &Host<'_>) -> Result<Report, Problem> {
+    let project = Project::load(&root())?;
+    let lock = ProjectLock::require(&root())?;
+    check_fresh(&project, &lock)?;
+    let (repositories, platform) =
+        (repositories(&project, &args.first_use, host)?, args.platform.platform(host)?);
+    let progress = host.progress(args.json);
+    let fetched = fetch_locked(&lock, &repositories, &platform, &args.cache_dir, progress)?;
+    let list = Value::Array(fetched.iter().map(Fetched::to_json).collect());
+    Ok(Report::default().field("mode", "project").field("packages", list))
 }

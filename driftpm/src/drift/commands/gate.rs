@@ -12,7 +12,7 @@ use super::{Failure, Host, status};
 /// and target of each package, each module from one file. Nothing is written, no network is used.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Packages, and directories whose *.dmp files are meant, however deep
+    /// Packages, and directories and EPK images whose *.dmp files are meant, however deep
     #[arg(value_name = "FILE|DIR", required = true)]
     paths: Vec<PathBuf>,
     /// The project's trust store; without this option drift/trust.json, which may be missing
@@ -41,6 +41,7 @@ pub(super) fn run(args: Args, host: &mut Host<'_>) -> Result<u8, Failure> {
     let home = host.home.clone().filter(|_| !args.no_user_trust_store);
     let request = GateRequest {
         paths: args.paths,
+        inside: Vec::new(),
         trust_store: args.trust_store,
         user_trust_store: home.map(|home| home.join(USER_STORE)),
         toolchain_keys: args.toolchain_keys,

@@ -6,11 +6,23 @@
 mod doctor;
 mod fetch;
 mod gate;
+mod index;
 mod keygen;
+mod mount;
+mod network;
+mod plan;
+mod project;
 mod publish;
+mod report;
+mod resolve;
+mod search;
 mod sign;
+mod tree;
 mod trust;
 mod vendor;
+mod world;
+
+pub use world::World;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -35,6 +47,8 @@ pub struct Host<'a> {
     pub fill_random: &'a dyn Fn(&mut [u8]) -> io::Result<()>,
     /// Told how long work goes on.
     pub progress: &'a dyn Progress,
+    /// What projects need of the machine.
+    pub world: &'a dyn World,
     /// Data.
     pub out: &'a mut dyn Write,
     /// Everything else.
@@ -58,7 +72,7 @@ impl Host<'_> {
     }
 }
 
-/// Signed packages for Drift: keys, trust, repositories, cache, vendoring, and the gate.
+/// Signed packages for Drift: projects, versions, repositories, trust, and the gate.
 #[derive(Debug, Parser)]
 #[command(name = "drift", version, infer_long_args = true, args_override_self = true)]
 #[command(after_help = "Exit status: 0 success, 2 failure or wrong usage, \
@@ -77,8 +91,27 @@ enum Command {
     Publish(publish::Args),
     Fetch(fetch::Args),
     Vendor(vendor::Args),
+    #[command(subcommand)]
+    Index(index::Command),
+    Search(search::SearchArgs),
+    #[command(subcommand)]
+    Sources(search::SourcesCommand),
     Doctor(doctor::Args),
     Gate(gate::Args),
+    Init(project::InitArgs),
+    Add(project::AddArgs),
+    Remove(project::RemoveArgs),
+    Targets(project::TargetsArgs),
+    Resolve(resolve::ResolveArgs),
+    Update(resolve::UpdateArgs),
+    #[command(subcommand)]
+    Lock(resolve::LockCommand),
+    Tree(tree::TreeArgs),
+    Why(tree::WhyArgs),
+    Plan(plan::PlanArgs),
+    Build(plan::BuildArgs),
+    Install(plan::InstallArgs),
+    Mount(mount::Args),
 }
 
 /// Why a command ended without a report: one line for people.
@@ -103,8 +136,24 @@ pub fn run(cli: Cli, host: &mut Host<'_>) -> u8 {
         Command::Publish(args) => publish::run(args, host),
         Command::Fetch(args) => fetch::run(args, host),
         Command::Vendor(args) => vendor::run(args, host),
+        Command::Index(command) => index::run(command, host),
+        Command::Search(args) => search::run(&args, host),
+        Command::Sources(command) => search::sources(&command, host),
         Command::Doctor(args) => doctor::run(args, host),
         Command::Gate(args) => gate::run(args, host),
+        Command::Init(args) => project::init(&args, host),
+        Command::Add(args) => project::add(&args, host),
+        Command::Remove(args) => project::remove(&args, host),
+        Command::Targets(args) => project::targets(&args, host),
+        Command::Resolve(args) => resolve::resolve(&args, host),
+        Command::Update(args) => resolve::update(&args, host),
+        Command::Lock(command) => resolve::lock(&command, host),
+        Command::Tree(args) => tree::tree(&args, host),
+        Command::Why(args) => tree::why(&args, host),
+        Command::Plan(args) => plan::plan(&args, host),
+        Command::Build(args) => plan::build(args, host),
+        Command::Install(args) => plan::install(&args, host),
+        Command::Mount(args) => mount::run(&args, host),
     };
     let status = match result {
         Ok(status) => status,

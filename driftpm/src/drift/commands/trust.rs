@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use super::super::encode::{ascii_compact, ascii_indented};
 use super::super::files;
 use super::super::json::Limit;
+use super::super::problem::Problem;
 use super::super::trust::{DEFAULT_STORE, TrustFile};
+use super::report::{Report, finish};
 use super::{Failure, Host, optional};
 
 /// Show and change the project's trust store.
@@ -14,6 +16,7 @@ pub(super) enum Command {
     List(ListArgs),
     AddKey(AddKeyArgs),
     Revoke(RevokeArgs),
+    Rotate(RotateArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,6 +68,31 @@ pub(super) struct RevokeArgs {
     reason: Option<String>,
 }
 
+/// Put another key in the place of all that are bound to a namespace or a repository.
+#[derive(Debug, clap::Args)]
+pub(super) struct RotateArgs {
+    #[command(flatten)]
+    store: Store,
+    /// The namespace, as the trust store spells it
+    #[arg(long, value_name = "NS", required_unless_present = "repository")]
+    namespace: Option<String>,
+    /// The repository's URL, as the trust store spells it
+    #[arg(long, value_name = "URL", conflicts_with = "namespace")]
+    repository: Option<String>,
+    /// The new public key
+    #[arg(long, value_name = "BASE64")]
+    pubkey: String,
+    /// Revoke the keys that were bound before
+    #[arg(long)]
+    revoke_old: bool,
+    /// Why they are revoked
+    #[arg(long, value_name = "TEXT", requires = "revoke_old")]
+    reason: Option<String>,
+    /// Print a JSON report and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn run(command: &Command, host: &mut Host<'_>) -> Result<u8, Failure> {
     match command {
         Command::List(args) => {
@@ -75,6 +103,7 @@ pub(super) fn run(command: &Command, host: &mut Host<'_>) -> Result<u8, Failure>
         Command::AddKey(args) => change(&args.store.trust_store, |store| {
             Ok(store.add_key(&args.namespace, &args.pubkey, args.kid.as_deref())?)
         })?,
+        Command::Rotate(args) => return rotate(args, host),
         Command::Revoke(args) => {
             let now = timestamp(host.now);
             change(&args.store.trust_store, |store| {
@@ -84,6 +113,37 @@ pub(super) fn run(command: &Command, host: &mut Host<'_>) -> Result<u8, Failure>
         }
     }
     Ok(0)
+}
+
+fn rotate(args: &RotateArgs, host: &mut Host<'_>) -> Result<u8, Failure> {
+    let name = args.repository.as_deref().or(args.namespace.as_deref()).unwrap_or_default();
+    let now = timestamp(host.now);
+    let mut before = Vec::new();
+    let mut refused = None;
+    let changed = change(&args.store.trust_store, |store| {
+        match store.rotate(name, &args.pubkey) {
+            Ok(old) => before = old,
+            Err(error) => {
+                refused = Some(error.to_string());
+                return Err(error.into());
+            }
+        }
+        for kid in before.iter().filter(|_| args.revoke_old) {
+            store.revoke(kid, &now, args.reason.as_deref());
+        }
+        Ok(())
+    });
+    let result = match (changed, refused) {
+        (Ok(()), _) => Ok(Report::default()
+            .field("name", name)
+            .field("replaced", before)
+            .field("revoked", args.revoke_old)),
+        (Err(_), Some(message)) => {
+            Err(vec![Problem::new("TRUST_ROTATE_REFUSED", message).about(name)])
+        }
+        (Err(failure), None) => return Err(failure),
+    };
+    finish(host, args.json, result)
 }
 
 fn load(path: &Path) -> Result<TrustFile, Failure> {
@@ -113,7 +173,7 @@ fn change(
 }
 
 /// `YYYY-MM-DDTHH:MM:SS+00:00`
-fn timestamp(seconds: u64) -> String {
+pub(super) fn timestamp(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Years of 365.2425 days that begin in March, from the year 0 on: leap days come last.
     let days = days.saturating_add(719_468);

@@ -1,4 +1,5 @@
-//! `doctor`: what is wrong with a project's Drift files, in six checks that always all run.
+//! `doctor`: what is wrong with a project's Drift files, in six checks that always all run, and
+//! one more in the folder of a project.
 //!
 //! It reads what the gatekeeper reads and as the gatekeeper reads it: a trust store that the
 //! gate would refuse, a package that the gate would not open, a signer that the gate would not
@@ -8,6 +9,7 @@ mod copies;
 mod indexes;
 mod inspect;
 mod locks;
+mod project;
 mod sources;
 mod trust;
 
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 
 use super::finding::{Finding, Mode, sort_findings};
 use super::json::{Object, Value, object};
+use super::platform::Platform;
 use super::progress::Progress;
 
 /// What to look at.
@@ -34,6 +37,8 @@ pub struct DoctorRequest {
     pub vendor_dir: PathBuf,
     /// Also read every package.
     pub deep: bool,
+    /// The folder that may be a project's, and the platform of now.
+    pub project: Option<(PathBuf, Platform)>,
 }
 
 /// A trust store beside the project's, of which the revocations count.
@@ -119,7 +124,7 @@ fn finding(reason_code: &'static str, message: impl Into<String>) -> Finding {
     Finding::new(Mode::Doctor, reason_code, message)
 }
 
-/// All six checks.
+/// All checks.
 #[derive(Clone, Debug)]
 pub struct DoctorReport {
     /// Sorted by name.
@@ -155,7 +160,12 @@ impl DoctorReport {
 /// Looks at everything.
 #[must_use]
 pub fn doctor(request: &DoctorRequest, progress: &dyn Progress) -> DoctorReport {
-    let (sources_check, sources) = sources::check(&request.sources);
+    let (mut sources_check, sources) = sources::check(&request.sources);
+    let project = request.project.as_ref().filter(|(root, _)| project::is_project(root));
+    if project.is_some() && sources.is_none() && !request.sources.exists() {
+        // A project has repositories; a sources file beside them may be, and need not.
+        sources_check = Check::new("sources", Status::Info, "no sources file, as in a project");
+    }
     let (trust_check, revoked) = trust::check(request);
     let lock = locks::load(&request.lock);
     let indexes = indexes::load(sources.as_deref());
@@ -171,9 +181,14 @@ pub fn doctor(request: &DoctorRequest, progress: &dyn Progress) -> DoctorReport 
     let reliable = (lock_check.status < Status::Fatal).then_some(lock.packages()).flatten();
     let vendor_check = copies::check_vendor(request, reliable, progress);
     let cache_check = copies::check_cache(request, reliable, progress);
+    let project_check = project.map(|(root, platform)| {
+        let copies = (request.cache_dir.as_path(), request.vendor_dir.as_path());
+        project::check(root, platform, &revoked, request.deep.then_some(copies))
+    });
     progress.end();
     let mut checks =
         vec![sources_check, indexes_check, trust_check, lock_check, vendor_check, cache_check];
+    checks.extend(project_check);
     checks.sort_by_key(|check| check.check_id);
     DoctorReport { checks }
 }

@@ -3,6 +3,7 @@
 use super::super::encode::ascii_compact;
 use super::super::json::{Object, Value};
 use super::super::keys::{KeyError, PublicKey};
+use super::super::problem::Problem;
 use super::namespace::{NamespaceError, check_namespace};
 use super::store::{TrustError, open, revoked_ids};
 
@@ -45,6 +46,23 @@ pub enum AddKeyError {
     /// The store is broken where the key has to go.
     #[error(transparent)]
     Store(#[from] TrustError),
+}
+
+/// Why keys are not replaced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RotateError {
+    /// The key is none.
+    #[error("the public key: {0}")]
+    Key(#[from] KeyError),
+    /// The new key is revoked.
+    #[error("`{0}` is revoked")]
+    Revoked(String),
+    /// The store has something else under the key's id.
+    #[error("the trust store has another key under `{0}`")]
+    Taken(String),
+    /// Nothing is bound to the name yet.
+    #[error("nobody speaks for `{0}` yet; `drift trust add-key` lets somebody")]
+    Unbound(String),
 }
 
 impl TrustFile {
@@ -135,6 +153,74 @@ impl TrustFile {
             self.keys.insert(derived, entry);
         }
         Ok(())
+    }
+
+    /// Lets `key` sign the index of the repository at `place`.
+    ///
+    /// # Errors
+    /// `TRUST_STORE_INVALID`; the store is then unchanged.
+    pub fn bind_repository(&mut self, place: &str, key: &PublicKey) -> Result<(), Problem> {
+        let invalid = |message: String| Problem::new("TRUST_STORE_INVALID", message);
+        let mut places = match self.rest.get("repositories") {
+            None => Object::new(),
+            Some(Value::Object(places)) => places.clone(),
+            Some(other) => {
+                let found = other.kind();
+                let error = TrustError::NotObject { field: "repositories", found };
+                return Err(invalid(error.to_string()));
+            }
+        };
+        let mut kids = match places.get(place) {
+            Some(Value::Array(kids)) => kids.clone(),
+            _ => Vec::new(),
+        };
+        if !kids.iter().any(|known| known.as_str() == Some(&key.id())) {
+            kids.push(key.id().into());
+        }
+        places.insert(place, Value::Array(kids));
+        self.rest.insert("repositories", places);
+        self.keep_key(key);
+        Ok(())
+    }
+
+    fn keep_key(&mut self, key: &PublicKey) {
+        if self.keys.get(&key.id()).is_none() {
+            let entry =
+                Object::from([("algo", "ed25519".into()), ("pubkey", key.to_base64().into())]);
+            self.keys.insert(key.id(), entry);
+        }
+    }
+
+    /// Puts the public key of this text in the place of all keys that are bound to `name`, a
+    /// namespace or a repository's URL. Gives the ids of those.
+    ///
+    /// # Errors
+    /// [`RotateError`]; the store is then unchanged.
+    pub fn rotate(&mut self, name: &str, pubkey: &str) -> Result<Vec<String>, RotateError> {
+        let key = PublicKey::parse(pubkey.trim())?;
+        let revoked = match &self.revoked {
+            Value::Object(revoked) => revoked.get(&key.id()).is_some(),
+            Value::Array(kids) => kids.iter().any(|kid| kid.as_str() == Some(&key.id())),
+            _ => false,
+        };
+        if revoked {
+            return Err(RotateError::Revoked(key.id()));
+        }
+        let known = self.keys.get(&key.id()).map(Value::as_object);
+        let own =
+            |entry: Option<&Object>| entry.and_then(|e| e.text("pubkey")) == Some(&key.to_base64());
+        if known.is_some_and(|entry| !own(entry)) {
+            return Err(RotateError::Taken(key.id()));
+        }
+        let list = match self.rest.get_mut("repositories") {
+            Some(Value::Object(places)) if places.get(name).is_some() => places.get_mut(name),
+            _ => self.namespaces.get_mut(name),
+        };
+        let list = list.ok_or_else(|| RotateError::Unbound(name.to_owned()))?;
+        let before = std::mem::replace(list, Value::Array(vec![key.id().into()]));
+        self.keep_key(&key);
+        let before = before.as_array().unwrap_or_default().iter().filter_map(Value::as_str);
+        Ok(before.filter(|kid| *kid != key.id()).map(str::to_owned).collect())
     }
 
     /// Revokes `kid`, which need not be known. A time or reason that is noted already stays.

@@ -4,11 +4,13 @@
 //! showing and changing; [`verify`] is the decision about one package.
 
 mod file;
+mod first_use;
 mod namespace;
 mod store;
 pub mod verify;
 
-pub use file::{AddKeyError, TrustFile};
+pub use file::{AddKeyError, RotateError, TrustFile};
+pub use first_use::{Consent, Examined, FirstUse};
 pub use namespace::{NamespaceError, check_namespace, is_reserved};
 pub use store::{TrustError, TrustStore};
 

@@ -35,6 +35,36 @@ pub(super) fn allowed_keys<'a>(
     BTreeSet::new()
 }
 
+/// Whether some pattern matches `module`.
+pub(super) fn is_bound(namespaces: &BTreeMap<String, BTreeSet<String>>, module: &str) -> bool {
+    let exact = namespaces.contains_key(module) && !module.ends_with(".*");
+    let stems = std::iter::successors(Some(module), |stem| Some(stem.rsplit_once('.')?.0));
+    exact || stems.into_iter().any(|stem| namespaces.contains_key(&format!("{stem}.*")))
+}
+
+/// What is left of a name when everything is taken away that people overlook: case, separators,
+/// and characters that look like others.
+pub(super) fn skeleton(name: &str) -> String {
+    let lower = name.to_lowercase().replace("rn", "m").replace("vv", "w");
+    let alike = |c: char| match c {
+        '-' | '_' => None,
+        '0' => Some('o'),
+        '1' | 'i' | '|' => Some('l'),
+        '3' => Some('e'),
+        '5' => Some('s'),
+        'а' => Some('a'),
+        'е' => Some('e'),
+        'о' => Some('o'),
+        'р' => Some('p'),
+        'с' => Some('c'),
+        'х' => Some('x'),
+        'у' => Some('y'),
+        'і' => Some('l'),
+        other => Some(other),
+    };
+    lower.chars().filter_map(alike).collect()
+}
+
 /// Why a namespace is not accepted from a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NamespaceError {
@@ -120,6 +150,31 @@ mod tests {
         ] {
             let found: Vec<_> = allowed_keys(&namespaces, module).into_iter().collect();
             assert_eq!(found, expected, "{module:?}");
+        }
+    }
+
+    #[test]
+    fn bound_even_to_nobody() {
+        let namespaces = map(&[("acme.*", &["A"]), ("acme.http.*", &[]), ("zeta", &["Z"])]);
+        for (module, bound) in
+            [("acme", true), ("acme.http.x", true), ("zeta", true), ("zeta.x", false), ("b", false)]
+        {
+            assert_eq!(is_bound(&namespaces, module), bound, "{module}");
+        }
+    }
+
+    #[test]
+    fn names_that_look_alike() {
+        for (one, other, alike) in [
+            ("acme", "Acme", true),
+            ("acme", "асme", true),
+            ("acme", "ac-me", true),
+            ("acme", "acrne", true),
+            ("lib", "1ib", true),
+            ("acme", "acne", false),
+            ("acme", "acmes", false),
+        ] {
+            assert_eq!(skeleton(one) == skeleton(other), alike, "{one} {other}");
         }
     }
 

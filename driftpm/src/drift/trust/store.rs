@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::json::{self, JsonError, Limit, Object, Value};
 use super::super::keys::{KeyError, PublicKey};
-use super::namespace::allowed_keys;
+use super::namespace::{allowed_keys, is_bound, skeleton};
 
 /// Why a trust store is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +48,8 @@ pub struct TrustStore {
     pub keys: BTreeMap<String, PublicKey>,
     /// Key ids by namespace pattern.
     pub namespaces: BTreeMap<String, BTreeSet<String>>,
+    /// Ids of the keys that may sign the index of a repository, by its URL.
+    pub repositories: BTreeMap<String, BTreeSet<String>>,
     /// Ids of revoked keys.
     pub revoked: BTreeSet<String>,
 }
@@ -112,6 +114,11 @@ impl TrustStore {
             let kids = kids.iter().filter_map(Value::as_str).map(str::to_owned).collect();
             store.namespaces.insert(pattern.to_owned(), kids);
         }
+        for (place, kids) in map(&document, "repositories")?.into_iter().flat_map(Object::iter) {
+            let Some(kids) = kids.as_array() else { continue };
+            let kids = kids.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            store.repositories.insert(place.to_owned(), kids);
+        }
         Ok(store)
     }
 
@@ -125,8 +132,28 @@ impl TrustStore {
         for (pattern, kids) in other.namespaces {
             self.namespaces.entry(pattern).or_default().extend(kids);
         }
+        for (place, kids) in other.repositories {
+            self.repositories.entry(place).or_default().extend(kids);
+        }
         self.revoked.extend(other.revoked);
         self
+    }
+
+    /// Whether anything is said about who may speak for `module`, be it that nobody may.
+    #[must_use]
+    pub fn is_bound(&self, module: &str) -> bool {
+        is_bound(&self.namespaces, module)
+    }
+
+    /// The first part of a namespace with a binding that is `first`, or that people could take for
+    /// it.
+    #[must_use]
+    pub fn relative_of(&self, first: &str) -> Option<&str> {
+        let parts = || self.namespaces.keys().filter_map(|pattern| pattern.split('.').next());
+        let wanted = skeleton(first);
+        parts()
+            .find(|part| *part == first)
+            .or_else(|| parts().find(|part| skeleton(part) == wanted))
     }
 
     /// The key ids that may speak for `module`.

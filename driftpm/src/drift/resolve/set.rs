@@ -1,0 +1,147 @@
+//! Sets of a package's versions, by their places in its sorted list.
+//!
+//! Constraints are not intervals: `^1.2` leaves out the pre-releases of everything in between.
+//! Over the versions that there are every constraint is a set of numbers, so that is what the
+//! solver calculates with: exactly, and without knowing what a pre-release is.
+
+use std::fmt;
+
+use pubgrub::VersionSet;
+
+/// The place of a version in the sorted list of its package.
+pub(super) type Place = usize;
+
+/// Some places, or all but some.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Places {
+    /// One bit a place; no zero at the end, so equal sets are equal.
+    bits: Vec<u64>,
+    /// Whether the bits are those that are *not* in the set.
+    inverted: bool,
+}
+
+const BITS: usize = 64;
+
+impl Places {
+    /// The places of which `contains` says so, of the first `count`.
+    pub(super) fn of(count: usize, contains: impl Fn(Place) -> bool) -> Self {
+        let mut set = Self { bits: Vec::new(), inverted: false };
+        for place in (0..count).filter(|place| contains(*place)) {
+            set.add(place);
+        }
+        set
+    }
+
+    fn add(&mut self, place: Place) {
+        let (word, bit) = (place / BITS, place % BITS);
+        if self.bits.len() <= word {
+            self.bits.resize(word.saturating_add(1), 0);
+        }
+        if let Some(word) = self.bits.get_mut(word) {
+            *word |= 1 << bit;
+        }
+    }
+
+    fn has_bit(&self, place: Place) -> bool {
+        self.bits.get(place / BITS).is_some_and(|word| word & (1 << (place % BITS)) != 0)
+    }
+
+    /// Whether `place` is in it.
+    pub(super) fn has(&self, place: Place) -> bool {
+        self.has_bit(place) != self.inverted
+    }
+
+    /// The places in it among the first `count`.
+    pub(super) fn among(&self, count: usize) -> impl DoubleEndedIterator<Item = Place> + '_ {
+        (0..count).filter(|place| self.has(*place))
+    }
+
+    /// Joins two sets word by word.
+    fn zip(&self, other: &Self, inverted: bool, join: impl Fn(u64, u64) -> u64) -> Self {
+        let length = self.bits.len().max(other.bits.len());
+        let word = |set: &Self, at: usize| set.bits.get(at).copied().unwrap_or(0);
+        let mut bits: Vec<u64> =
+            (0..length).map(|at| join(word(self, at), word(other, at))).collect();
+        while bits.last() == Some(&0) {
+            bits.pop();
+        }
+        Self { bits, inverted }
+    }
+}
+
+impl VersionSet for Places {
+    type V = Place;
+
+    fn empty() -> Self {
+        Self { bits: Vec::new(), inverted: false }
+    }
+
+    fn full() -> Self {
+        Self { bits: Vec::new(), inverted: true }
+    }
+
+    fn singleton(place: Place) -> Self {
+        let mut set = Self::empty();
+        set.add(place);
+        set
+    }
+
+    fn complement(&self) -> Self {
+        Self { bits: self.bits.clone(), inverted: !self.inverted }
+    }
+
+    fn intersection(&self, other: &Self) -> Self {
+        match (self.inverted, other.inverted) {
+            (false, false) => self.zip(other, false, |a, b| a & b),
+            (false, true) => self.zip(other, false, |a, b| a & !b),
+            (true, false) => self.zip(other, false, |a, b| !a & b),
+            (true, true) => self.zip(other, true, |a, b| a | b),
+        }
+    }
+
+    fn contains(&self, place: &Place) -> bool {
+        self.has(*place)
+    }
+}
+
+impl fmt::Display for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places: Vec<String> = (0..self.bits.len().saturating_mul(BITS))
+            .filter(|place| self.has_bit(*place))
+            .map(|place| place.to_string())
+            .collect();
+        write!(f, "{}{{{}}}", if self.inverted { "not " } else { "" }, places.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_set() -> impl Strategy<Value = Places> {
+        (prop::collection::btree_set(0_usize..150, 0..9), any::<bool>()).prop_map(
+            |(places, inverted)| {
+                let set = Places::of(150, |place| places.contains(&place));
+                if inverted { set.complement() } else { set }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_algebra_of_sets(a in any_set(), b in any_set()) {
+            let (both, either) = (a.intersection(&b), a.union(&b));
+            for place in 0..200 {
+                prop_assert_eq!(both.has(place), a.has(place) && b.has(place));
+                prop_assert_eq!(either.has(place), a.has(place) || b.has(place));
+                prop_assert_eq!(a.complement().has(place), !a.has(place));
+            }
+            // Equal sets are equal values.
+            prop_assert_eq!(a.complement().complement(), a.clone());
+            prop_assert_eq!(a.intersection(&a.complement()), Places::empty());
+            prop_assert_eq!(a.union(&a.complement()), Places::full());
+            prop_assert_eq!(either.intersection(&a), a);
+        }
+    }
+}
