@@ -297,6 +297,46 @@ fn proxies_are_those_we_were_told() {
 }
 
 #[test]
+fn a_server_that_sends_a_little_now_and_then() {
+    // A byte for every connection: it may have a few, but not as many as there are bytes.
+    let server = Own::new(|_| Answer::Cut(vec![7; 100_000], "\"tag\"", 1));
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { retries: 3, retry_timeout: Duration::ZERO, ..hasty() };
+    let client = Client::new(settings).unwrap();
+    let error = download(&client, &at(&server.url, "x"), &folder.path().join("x")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Network);
+    assert!(server.count() < 50, "{}", server.count());
+    // A byte now and then on one connection.
+    let idle_timeout = Duration::from_millis(200);
+    let slow = Settings { idle_timeout, slowest: u64::MAX / 1000, ..hasty() };
+    let server = Own::new(|_| Answer::Drip(Duration::from_millis(100)));
+    let error = Client::new(slow).unwrap().read(&at(&server.url, "x"), 1000).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
+}
+
+#[test]
+fn the_same_file_at_the_same_time() {
+    let bytes = noise(300_000);
+    let served = bytes.clone();
+    let server = Own::new(move |_| Answer::File(served.clone(), "\"tag\""));
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::new(hasty()).unwrap();
+    let to = folder.path().join("x");
+    let request =
+        Request { from: at(&server.url, "x"), to: to.clone(), limit: 1 << 20, size: None };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for answer in client.download(&[request.clone(), request.clone()], &Silent) {
+                    assert_eq!(answer.unwrap().size, 300_000);
+                }
+            });
+        }
+    });
+    assert_eq!(fs::read(&to).unwrap(), bytes);
+}
+
+#[test]
 fn many_threads_share_one_client() {
     let server = Own::new(|path| Answer::File(path.as_bytes().to_vec(), "\"t\""));
     let client = Client::new(hasty()).unwrap();

@@ -155,6 +155,20 @@ pub fn load_trust(request: &GateRequest) -> Result<Trust, Box<Verdict>> {
     Ok(Trust { project, toolchain })
 }
 
+/// Reads stores of which none need be there: before the first key is trusted, there are none.
+///
+/// # Errors
+/// A verdict on the store that cannot be used
+pub fn load_trust_so_far(
+    project: &Path,
+    user: Option<&Path>,
+    toolchain: Option<&Path>,
+) -> Result<Trust, Box<Verdict>> {
+    let store = |path: Option<&Path>| path.map(|path| load_store(path, false)).transpose();
+    let project = load_store(project, false)?.merged_with(store(user)?.unwrap_or_default());
+    Ok(Trust { project, toolchain: store(toolchain)?.unwrap_or_default() })
+}
+
 fn load_store(path: &Path, must_exist: bool) -> Result<TrustStore, Box<Verdict>> {
     let refused = |code, message: String| Box::new(Verdict::refused(shown(path), code, message));
     match files::read(path, Limit::SETTINGS.file()) {

@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::download::download;
 use super::error::{ErrorKind, TransportError};
 use super::location::{Location, Scheme};
+use super::pace::Pace;
 use super::settings::Settings;
 use super::web::{Connector, client};
 use super::{Downloaded, Progress, Request, Transport};
@@ -134,8 +135,10 @@ impl Client {
         }
         let mut bytes = Vec::new();
         let mut stream = found.into_stream();
+        let mut pace = Pace::new();
         while let Some(piece) = stream.next().await {
             let piece = piece.map_err(|error| TransportError::of_store(from, &error))?;
+            pace.note(piece.len(), from, &self.settings)?;
             let length = u64::try_from(bytes.len().saturating_add(piece.len()));
             if length.is_ok_and(|length| length <= limit) {
                 bytes.extend_from_slice(&piece);

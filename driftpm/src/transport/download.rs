@@ -1,12 +1,21 @@
 //! One download: what is there already is not fetched again.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use object_store::{GetRange, GetResult, ObjectMeta};
 
 use super::client::Client;
 use super::error::{ErrorKind, TransportError};
+use super::pace::Pace;
 use super::part::{Origin, Part};
+use super::settings::Settings;
 use super::{Downloaded, Progress, Request};
+
+/// How often a download that somebody else has begun is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// After so many bytes, an interruption is not held against the server.
+const WORTH_IT: u64 = 1 << 16;
 
 /// Downloads, and tries again where that may help; each time from where it stopped.
 pub(super) async fn download(
@@ -15,7 +24,13 @@ pub(super) async fn download(
     progress: &dyn Progress,
 ) -> Result<Downloaded, TransportError> {
     let local = |error| TransportError::local(&request.from, "write the file", &error);
-    let mut part = Part::open(&request.to).map_err(local)?;
+    let mut part = loop {
+        // Another process may be at it, or another request of this one, which needs this thread.
+        match Part::open(&request.to).map_err(local)? {
+            Some(part) => break part,
+            None => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    };
     let mut resumed = None;
     let mut told = 0;
     let mut tries = 0;
@@ -24,9 +39,10 @@ pub(super) async fn download(
         let outcome = go_on(client, request, &mut part, &mut resumed, progress, &mut told).await;
         match outcome {
             Ok(()) => break,
-            // As long as something comes, it is worth going on; if not, only so often.
+            // As long as much comes, it is worth going on; if not, only so often.
             Err(error) if may_pass(&error) && tries < client.settings().retries => {
-                tries = if part.length() > before { 0 } else { tries + 1 };
+                let came = part.length().saturating_sub(before);
+                tries = if came >= WORTH_IT { 0 } else { tries + 1 };
             }
             Err(error) => return Err(error),
         }
@@ -81,12 +97,13 @@ async fn go_on(
     };
     tell(part.length(), told);
     if let Some(found) = found {
-        receive(request, found, part, |length| tell(length, told)).await?;
+        receive(client.settings(), request, found, part, |length| tell(length, told)).await?;
     }
     check_size(request, part.length())
 }
 
 async fn receive(
+    settings: &Settings,
     request: &Request,
     found: GetResult,
     part: &mut Part,
@@ -96,8 +113,10 @@ async fn receive(
     let (end, size) = (found.range.end, found.meta.size);
     check_size(request, size)?;
     let mut stream = found.into_stream();
+    let mut pace = Pace::new();
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|error| TransportError::of_store(from, &error))?;
+        pace.note(piece.len(), from, settings)?;
         let length = part.length().saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         if length > end {
             return Err(TransportError::too_large(from, None, end));

@@ -29,6 +29,7 @@ mod client;
 mod download;
 mod error;
 mod location;
+mod pace;
 mod part;
 mod settings;
 mod web;

@@ -1,7 +1,8 @@
 //! A download on its way: `<name>.part`, and beside it what is needed to go on later.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -28,28 +29,24 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Opens or makes the part of `to`, waiting until no other process has it.
-    pub(super) fn open(to: &Path) -> io::Result<Self> {
+    /// Opens or makes the part of `to`; `None` if somebody else has it at the moment.
+    pub(super) fn open(to: &Path) -> io::Result<Option<Self>> {
         let (path, origin_path) = (with_suffix(to, ".part"), with_suffix(to, ".part.json"));
-        loop {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)?;
-            file.lock()?;
-            // Whoever had the lock may have finished and renamed the file.
-            let same = fs::metadata(&path).is_ok_and(|there| {
-                use std::os::unix::fs::MetadataExt as _;
-                file.metadata()
-                    .is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
-            });
-            if same {
-                let length = file.metadata()?.len();
-                return Ok(Self { file, path, origin_path, to: to.to_owned(), length });
-            }
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            // Some file systems know no locks: then two may do the same work, and the hash tells.
+            Err(TryLockError::Error(_)) => {}
         }
+        // Whoever had the lock may have finished and renamed the file.
+        let (ours, there) = (file.metadata()?, fs::metadata(&path));
+        if there.is_ok_and(|there| (ours.dev(), ours.ino()) == (there.dev(), there.ino())) {
+            let length = ours.len();
+            return Ok(Some(Self { file, path, origin_path, to: to.to_owned(), length }));
+        }
+        Ok(None)
     }
 
     /// How many bytes there are, and of what; nothing if that is not known for sure.
@@ -87,7 +84,9 @@ impl Part {
     pub(super) fn finish(self) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.path, &self.to)?;
-        remove(&self.origin_path)
+        remove(&self.origin_path)?;
+        let folder = self.to.parent().filter(|folder| *folder != Path::new(""));
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 

@@ -11,6 +11,9 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long a server may be silent in the middle of an answer.
     pub idle_timeout: Duration,
+    /// The fewest bytes a second that a server may send, once it has had `idle_timeout` to begin: it
+    /// must not hold us for ever by a byte now and then.
+    pub slowest: u64,
     /// How often a request is made again after it failed in a way that may pass.
     pub retries: usize,
     /// How long such a request is tried, all in all.
@@ -33,6 +36,7 @@ impl Default for Settings {
             user_agent: concat!("driftpm/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(30),
+            slowest: 256,
             retries: 4,
             retry_timeout: Duration::from_secs(60),
             redirects: 5,

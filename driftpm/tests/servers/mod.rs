@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// With this variable, a server that is not installed fails the test.
 const DEMAND: &str = "EPK_TEST_SERVERS";
@@ -181,6 +182,8 @@ pub(crate) enum Answer {
     Cut(Vec<u8>, &'static str, usize),
     /// These bytes as they are.
     Raw(Vec<u8>),
+    /// A byte, again and again, with so much time between.
+    Drip(Duration),
     /// Nothing at all; the connection stays open.
     Silence,
 }
@@ -258,6 +261,15 @@ fn serve(
             Answer::Cut(bytes, tag, most) => (bytes, tag, most),
             Answer::Raw(bytes) => {
                 let _ = out.write_all(&bytes);
+                return;
+            }
+            Answer::Drip(pause) => {
+                let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
+                let mut alive = out.write_all(head).is_ok();
+                while alive {
+                    thread::sleep(pause);
+                    alive = out.write_all(b"x").is_ok();
+                }
                 return;
             }
             Answer::Silence => {

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::gate::{GateRequest, TOOLCHAIN_KEYS, USER_STORE, load_trust};
+use super::super::gate::{TOOLCHAIN_KEYS, USER_STORE, load_trust_so_far};
 use super::super::problem::Problem;
 use super::super::project::{Project, RepositoryKind, RepositorySpec};
 use super::super::repositories::{Repositories, Surroundings};
@@ -33,13 +33,12 @@ pub(super) fn access(
     args: &FirstUseArgs,
     host: &Host<'_>,
 ) -> Result<Access, Problem> {
-    let path = store.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_STORE));
-    let trust = load_trust(&GateRequest {
-        trust_store: store.filter(|path| path.exists()),
-        user_trust_store: host.home.as_ref().map(|home| home.join(USER_STORE)),
-        shipped_toolchain_keys: host.binary_dir.as_ref().map(|dir| dir.join(TOOLCHAIN_KEYS)),
-        ..GateRequest::default()
-    })
+    let path = store.unwrap_or_else(|| PathBuf::from(DEFAULT_STORE));
+    let trust = load_trust_so_far(
+        &path,
+        host.home.as_ref().map(|home| home.join(USER_STORE)).as_deref(),
+        host.binary_dir.as_ref().map(|dir| dir.join(TOOLCHAIN_KEYS)).as_deref(),
+    )
     .map_err(|verdict| Problem::new(verdict.code, verdict.message).in_file(verdict.path))?;
     let consent = match (args.trust_on_first_use, host.world.asker()) {
         (true, _) => Consent::Always,

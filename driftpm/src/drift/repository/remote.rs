@@ -18,6 +18,9 @@ use crate::transport::{
     Client, ErrorKind, Location, Request, Silent, Transport as _, TransportError, zstd,
 };
 
+/// How often a download is made that another process takes away.
+const TRIES: usize = 5;
+
 /// What all repositories of a run share.
 #[derive(Clone, Debug)]
 pub struct Access {
@@ -159,13 +162,23 @@ impl RemoteSource {
         let folder = self.access.cache.join("downloads");
         files::create_dirs(&folder)?;
         let to = folder.join(Sha256::of(from.to_string().as_bytes()).to_string());
-        let request = Request { from, to: to.clone(), limit, size };
-        let answers = self.access.client.download(&[request], &Silent);
-        answers.into_iter().next().transpose()?;
-        let bytes = files::read(&to, limit)?;
-        // Whether it is right or wrong: the next try should not find it here.
-        files::remove_if_there(&to)?;
-        Ok(bytes)
+        let request = Request { from: from.clone(), to: to.clone(), limit, size };
+        for _ in 0..TRIES {
+            let answers = self.access.client.download(std::slice::from_ref(&request), &Silent);
+            answers.into_iter().next().transpose()?;
+            match files::read(&to, limit) {
+                Ok(bytes) => {
+                    // Whether it is right or wrong: the next try should not find it here.
+                    files::remove_if_there(&to)?;
+                    return Ok(bytes);
+                }
+                // Somebody else has downloaded, read and removed the same at the same time.
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let message = format!("`{from}` was taken away {TRIES} times by other programs");
+        Err(Problem::new("TRANSPORT_LOCAL", message))
     }
 
     fn offer(
