@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod disk;
 pub mod files;
 pub mod generated;
+pub mod map;
 pub mod processes;
 pub mod tool;
 pub mod tree;
