@@ -267,6 +267,8 @@ fn serve(
                 let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
                 let mut alive = out.write_all(head).is_ok();
                 while alive {
+                    // The pause is the thing under test, nobody waits for an event by it.
+                    #[allow(clippy::disallowed_methods)]
                     thread::sleep(pause);
                     alive = out.write_all(b"x").is_ok();
                 }
