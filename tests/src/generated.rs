@@ -1,4 +1,4 @@
-//! Trees of every kind of node that a package of format 2.0 holds, as [`proptest`] invents them,
+//! Trees of every kind of node that a package of format 2.0 holds, as `proptest` invents them,
 //! on disk; and what is on disk, to be compared.
 
 use std::collections::BTreeMap;
