@@ -11,11 +11,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use driftpm::drift::container::read_full;
 use driftpm::drift::container_write::{Module, Package, write_package};
 use driftpm::drift::identity::Identity;
-use driftpm::drift::json::Value as Json;
-use driftpm::drift::keys::PrivateKey;
 use driftpm::drift::metadata::{Metadata, attach};
 use driftpm::drift::repository::{SignRequest, sign_index};
 use driftpm::index::{Content, Statement, sign};
+use driftpm::json::Value as Json;
+use driftpm::keys::PrivateKey;
 use serde_json::{Value, json};
 use servers::{Own, nginx, put, s3};
 

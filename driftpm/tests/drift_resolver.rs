@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use driftpm::drift::identity::Identity;
 use driftpm::drift::platform::{Platform, Requirement};
-use driftpm::drift::problem::Problem;
 use driftpm::drift::resolve::{
     Artifact, Catalogue, Constraint, Need, Offer, Order, Solution, VersionSource, solve,
 };
+use driftpm::problem::Problem;
 
 /// A generator of numbers that is the same everywhere.
 struct Random(u64);

@@ -8,8 +8,8 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use driftpm::drift::keys::PrivateKey;
 use driftpm::drift::repository::{Index, SignRequest, sign_index};
+use driftpm::keys::PrivateKey;
 use epk_format::digest::Sha256;
 
 const PACKAGES: usize = 100_000;

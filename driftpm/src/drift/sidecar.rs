@@ -6,9 +6,9 @@
 
 use epk_format::digest::Sha256;
 
-use super::encode::ascii_compact;
-use super::json::{self, JsonError, Limit, Object, Value};
-use super::keys::{KeyError, PrivateKey, PublicKey, SignatureBytes, sha256_text};
+use crate::canonical_json::ascii_compact;
+use crate::json::{self, JsonError, Limit, Object, Value};
+use crate::keys::{KeyError, PrivateKey, PublicKey, SignatureBytes, sha256_text};
 
 const FORMAT: &str = "dmir-pkg-sig";
 

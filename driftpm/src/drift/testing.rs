@@ -2,8 +2,8 @@
 
 use super::container_write::{Module, Package, write_package};
 use super::identity::Identity;
-use super::json::{Value, object};
-use super::keys::PrivateKey;
+use crate::json::{Value, object};
+use crate::keys::PrivateKey;
 
 /// A package whose modules are empty.
 pub(crate) fn package(id: &str, version: &str, target: &str, modules: &[&str]) -> Vec<u8> {

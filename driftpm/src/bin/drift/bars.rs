@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use driftpm::drift::progress::Progress;
+use driftpm::progress::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Progress bars on a terminal.

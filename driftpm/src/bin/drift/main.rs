@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser as _;
 use driftpm::drift::commands::{Cli, Host, run};
-use driftpm::drift::progress::Silent;
+use driftpm::progress::Silent;
 
 use bars::Bars;
 use world::Machine;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use driftpm::drift::commands::World;
 use driftpm::drift::native::{Job, Ran, Sandbox};
 use driftpm::drift::platform::{Platform, detect};
-use driftpm::drift::problem::Problem;
+use driftpm::problem::Problem;
 use driftpm::transport::{Proxies, S3Settings, Settings};
 
 /// The folders in which C libraries lie.

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use super::super::cache;
 use super::super::fetch::{FetchRequest, fetch};
-use super::super::json::Value;
 use super::super::lock1::{ProjectLock, check_fresh};
-use super::super::problem::Problem;
 use super::super::project::Project;
 use super::super::supply::{Fetched, fetch_locked};
 use super::network::{FirstUseArgs, repositories};
 use super::report::{PlatformArgs, Report, finish, one, root};
 use super::{Failure, Host, status};
+use crate::json::Value;
+use crate::problem::Problem;
 
 /// Fetch packages into the cache: those of drift-project.lock.json from the project's
 /// repositories, or, with --sources, from the sources.

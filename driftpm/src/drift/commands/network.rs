@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::gate::{TOOLCHAIN_KEYS, USER_STORE, load_trust_so_far};
-use super::super::problem::Problem;
 use super::super::project::{Project, RepositoryKind, RepositorySpec};
 use super::super::repositories::{Repositories, Surroundings};
 use super::super::repository::Access;
@@ -13,6 +12,7 @@ use super::super::resolve::VersionSource;
 use super::super::trust::{Consent, DEFAULT_STORE, FirstUse};
 use super::Host;
 use crate::index::Seen;
+use crate::problem::Problem;
 use crate::transport::Client;
 
 /// Where a toolchain's packages lie beside its binaries.

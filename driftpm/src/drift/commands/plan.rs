@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use super::super::json::Value;
 use super::super::lock1::{ProjectLock, check_fresh};
 use super::super::native::{self, Installed, Workshop};
 use super::super::plan::{self, BuildRequest, Built, DEFAULT_BUILD_DIR, PlanRequest};
 use super::super::platform::Platform;
-use super::super::problem::Problem;
 use super::super::project::Project;
-use super::super::relpath::shown;
 use super::super::supply::Roots;
 use super::report::{PlatformArgs, Report, StoreArgs, finish, one, root};
 use super::{Failure, Host, status};
+use crate::json::Value;
+use crate::problem::Problem;
+use crate::relpath::shown;
 
 /// Options of everything that plans.
 #[derive(Debug, clap::Args)]

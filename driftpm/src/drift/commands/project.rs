@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::super::json::{Value, object};
-use super::super::problem::Problem;
 use super::super::project::{self, Dependency, Kind, Project, discover};
-use super::super::relpath::shown;
 use super::super::resolve::{Catalogue, Constraint};
 use super::network::{FirstUseArgs, repositories};
 use super::report::{PlatformArgs, Report, finish, one, root};
 use super::{Failure, Host};
+use crate::json::{Value, object};
+use crate::problem::Problem;
+use crate::relpath::shown;
 
 /// Make a project in the current folder.
 #[derive(Debug, clap::Args)]

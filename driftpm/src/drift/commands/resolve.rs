@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::super::files;
-use super::super::json::{Value, object};
 use super::super::lock1::{LOCK_FILE, Migration, ProjectLock, check_fresh, migrate};
-use super::super::problem::Problem;
 use super::super::project::Project;
 use super::super::resolve::{Freedom, Order, resolve_project};
 use super::network::{FirstUseArgs, repositories};
 use super::report::{PlatformArgs, Report, finish, one, root};
 use super::trust::timestamp;
 use super::{Failure, Host};
+use crate::files;
+use crate::json::{Value, object};
+use crate::problem::Problem;
 
 /// Choose versions of everything the project needs, and lock them.
 ///

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::super::json::{Object, Value, object};
 use super::super::lock1::{ProjectLock, check_fresh};
-use super::super::problem::Problem;
 use super::super::project::Project;
 use super::report::{Report, finish, one, root};
 use super::{Failure, Host};
+use crate::json::{Object, Value, object};
+use crate::problem::Problem;
 
 /// Show the locked packages as a tree.
 #[derive(Debug, clap::Args)]

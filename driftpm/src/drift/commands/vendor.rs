@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use super::super::cache;
 use super::super::lock1::{ProjectLock, check_fresh};
-use super::super::problem::Problem;
 use super::super::project::{PROJECT_FILE, Project};
 use super::super::supply::{vendor_image, vendor_locked};
 use super::super::vendor::{DEFAULT_DIR, VendorRequest, vendor};
 use super::report::{Report, finish, one, root};
 use super::{Failure, Host, status};
+use crate::problem::Problem;
 
 /// Copy packages from the cache into the project: in a project (with drift-project.json) those of
 /// its lock, elsewhere or with --lock all of them, and lock them.

@@ -16,9 +16,9 @@ mod trust;
 use std::path::PathBuf;
 
 use super::finding::{Finding, Mode, sort_findings};
-use super::json::{Object, Value, object};
 use super::platform::Platform;
-use super::progress::Progress;
+use crate::json::{Object, Value, object};
+use crate::progress::Progress;
 
 /// What to look at.
 #[derive(Clone, Debug)]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::super::files::{self, FileError};
 use super::super::finding::Finding;
-use super::super::json::{self, JsonError, Limit, Object, Value};
-use super::super::keys::PublicKey;
-use super::super::relpath::shown;
-use super::super::trust::{TrustError, TrustStore, is_reserved};
 use super::{Check, DoctorRequest, OtherStore, Status, finding};
+use crate::files::{self, FileError};
+use crate::json::{self, JsonError, Limit, Object, Value};
+use crate::keys::PublicKey;
+use crate::relpath::shown;
+use crate::trust::{TrustError, TrustStore, is_reserved};
 
 const ID: &str = "trust";
 

@@ -14,7 +14,7 @@ mod remote;
 mod search;
 mod sign;
 
-pub use build::{BuildRequest, Built, build};
+pub use build::{BuildRequest, Built, Listed, build, render};
 pub use entry::Entry;
 pub use file::{Head, INDEX_NAME, Index, KIND};
 pub use remote::{Access, RemoteSource};

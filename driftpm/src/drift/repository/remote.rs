@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use epk_format::digest::Sha256;
 
-use super::super::files::{self, MAX_PACKAGE};
-use super::super::json::Limit;
-use super::super::keys::sha256_text;
-use super::super::problem::Problem;
 use super::super::resolve::{Artifact, Offer, VersionSource};
 use super::super::trust::FirstUse;
 use super::file::{INDEX_NAME, Index, KIND, MAX_INDEX};
+use crate::files::{self, MAX_PACKAGE};
 use crate::index::{Seen, Signed};
+use crate::json::Limit;
+use crate::keys::sha256_text;
+use crate::problem::Problem;
 use crate::transport::{
     Client, ErrorKind, Location, Request, Silent, Transport as _, TransportError, zstd,
 };

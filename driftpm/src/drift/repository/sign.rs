@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::files;
-use super::super::json::Limit;
-use super::super::keys::PrivateKey;
-use super::super::problem::Problem;
 use super::file::{Index, KIND, MAX_INDEX};
+use crate::files;
 use crate::index::{Content, Signed, SignedError, Statement, sign};
+use crate::json::Limit;
+use crate::keys::PrivateKey;
+use crate::problem::Problem;
 use crate::transport::zstd;
 
 /// What to sign.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::json::{self, JsonError, Limit, Object, Value};
-use super::super::keys::{KeyError, PublicKey};
 use super::namespace::{allowed_keys, is_bound, skeleton};
+use crate::json::{self, JsonError, Limit, Object, Value};
+use crate::keys::{KeyError, PublicKey};
 
 /// Why a trust store is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
