@@ -12,6 +12,7 @@ mod import;
 mod input;
 mod launch;
 mod namespace;
+mod output;
 mod pack;
 mod progress;
 mod select;

@@ -17,7 +17,7 @@ use epk_format::write::{
 };
 
 use super::losses::{Lost, Policy, Property, Unpackable};
-use super::output::Output;
+use crate::output::Output;
 use super::sign::{self, CommandSigner, KeySigner};
 use super::summary::Summary;
 use super::times::{Mtime, SOURCE_DATE_EPOCH, Times};

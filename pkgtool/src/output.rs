@@ -357,7 +357,7 @@ mod tests {
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             let folder = tempfile::tempdir().expect("a folder");
             let mut child = Command::new(env::current_exe().expect("this program"))
-                .args(["--exact", "pack::output::tests::child_that_waits_for_a_signal"])
+                .args(["--exact", "output::tests::child_that_waits_for_a_signal"])
                 .arg("--nocapture")
                 .env(CHILD, folder.path().join("x"))
                 .stdout(Stdio::piped())
