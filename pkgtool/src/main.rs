@@ -17,6 +17,7 @@ mod pack;
 mod progress;
 mod select;
 mod signals;
+mod store;
 mod to_tar;
 
 use std::process::ExitCode;

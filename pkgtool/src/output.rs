@@ -110,11 +110,36 @@ impl Output {
             Some(temporary) => self.rename(temporary)?,
             None => self.link()?,
         }
-        // A folder that can't be synced (some network filesystems) holds the package all the same.
+        self.sync_folder();
+        Ok(())
+    }
+
+    /// Makes the package durable and gives it its name, unless something has it: then false.
+    pub(crate) fn publish_new(mut self) -> Result<bool, Failure> {
+        self.file.sync_all().map_err(|error| self.failed(&error))?;
+        let linked = match self.temporary.take() {
+            Some(temporary) => linkat(
+                &self.folder,
+                temporary.name.as_os_str(),
+                &self.folder,
+                self.name.as_os_str(),
+                AtFlags::empty(),
+            ),
+            None => link_to(&self.file, &self.folder, &self.name),
+        };
+        match linked {
+            Ok(()) => self.sync_folder(),
+            Err(Errno::EEXIST) => return Ok(false),
+            Err(error) => return Err(self.failed(&error)),
+        }
+        Ok(true)
+    }
+
+    /// A folder that can't be synced (some network filesystems) holds the package all the same.
+    fn sync_folder(&self) {
         if let Ok(folder) = self.folder.try_clone() {
             let _ = File::from(folder).sync_all();
         }
-        Ok(())
     }
 
     /// Links the nameless file. `link(2)` replaces nothing, so an old package needs a detour by a
@@ -335,6 +360,21 @@ mod tests {
             fs::write(&path, "letter").expect("written");
             assert_eq!(output.publish().expect_err("refused").exit, Exit::Finding);
             assert_eq!(names(folder.path()), ["x"]);
+        }
+    }
+
+    #[test]
+    fn what_is_there_stays_when_only_new_files_are_wanted() {
+        for nameless in [true, false] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("x.epk");
+            for (text, published) in [("EPK1 one", true), ("EPK1 two", false)] {
+                let mut output = Output::with(&path, false, nameless).expect("created");
+                output.file().write_all(text.as_bytes()).expect("written");
+                assert_eq!(output.publish_new().expect("no error"), published);
+                assert_eq!(names(folder.path()), ["x.epk"]);
+                assert_eq!(fs::read(&path).expect("readable"), b"EPK1 one");
+            }
         }
     }
 
