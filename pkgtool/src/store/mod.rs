@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use name::{Identity, Wanted, escape};
 pub(crate) use place::{Placed, place};
+pub(crate) use version::compare as compare_versions;
 
 use crate::exit::Failure;
 use crate::launch::user_data::data_home;
