@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     add, cat, confine, convert, diff, extract, fetch, import, inspect, keygen, list, ls, mount,
-    mounts, pack, remove, repo, run, source, umount, verify,
+    mounts, pack, remove, repo, rollback, run, search, source, umount, update, verify,
 };
 use crate::exit::Failure;
 
@@ -30,6 +30,10 @@ enum Command {
     Remove(remove::RemoveArgs),
     Source(source::SourceArgs),
     Fetch(fetch::FetchArgs),
+    Search(search::SearchArgs),
+    Outdated(update::OutdatedArgs),
+    Update(update::UpdateArgs),
+    Rollback(rollback::RollbackArgs),
     Repo(repo::RepoArgs),
     Run(run::RunArgs),
     Confine(confine::ConfineArgs),
@@ -56,6 +60,10 @@ impl Cli {
             Command::Remove(args) => remove::remove(args),
             Command::Source(args) => source::source(args),
             Command::Fetch(args) => fetch::fetch(args),
+            Command::Search(args) => search::search(args),
+            Command::Outdated(args) => update::outdated(args),
+            Command::Update(args) => update::update(args),
+            Command::Rollback(args) => rollback::rollback(args),
             Command::Repo(args) => repo::repo(args),
             Command::Verify(args) => verify::verify(args),
             Command::Mount(args) => mount::mount(args),

@@ -346,6 +346,34 @@ fn nobody_guesses_between_sources() {
 }
 
 #[test]
+fn searched_updated_and_rolled_back() {
+    let (place, key) = published();
+    add_source(&place, "repo", &key);
+    pkgtool(&place, &["fetch", "org.example.app"]).ok();
+    assert_eq!(pkgtool(&place, &["outdated"]).ok().stdout, "");
+    pkgtool(&place, &["update", "--check"]).ok();
+    place.file("app/bin/app", b"#!/bin/sh\necho two\n", 0o755);
+    for version in ["2-rc.1", "2"] {
+        let file = pack(&place, version, &noise(300_000));
+        pkgtool(&place, &["repo", "add", "repo", &file, "--sign", "repo.key"]).ok();
+    }
+    let found = pkgtool(&place, &["search", "EXAMPLE", "app"]).ok();
+    assert_eq!(found.stdout, "org.example.app@2 (things): An <b>example</b>\n");
+    pkgtool(&place, &["search", "example", "nothing"]).fails(1, &["no package"]);
+    let outdated = pkgtool(&place, &["outdated"]).ok();
+    assert_eq!(outdated.stdout, "org.example.app@1: `things` has 2\n");
+    pkgtool(&place, &["update", "--check"]).fails(1, &["1 packages"]);
+    let updated = pkgtool(&place, &["update", "org.example.app", "--json"]).ok().json();
+    assert_eq!(updated["version"], "2");
+    assert!(updated["reused"].as_u64() > Some(250_000), "{updated}");
+    let run = || pkgtool(&place, &["run", "org.example.app"]).ok().stdout;
+    assert_eq!(run(), "two\n");
+    pkgtool(&place, &["rollback", "org.example.app"]).ok();
+    assert_eq!(run(), "hello\n");
+    pkgtool(&place, &["rollback", "org.example.app"]).fails(1, &["the only version"]);
+}
+
+#[test]
 fn a_repository_is_changed() {
     let (place, key) = published();
     let file = pack(&place, "2", b"two");

@@ -263,6 +263,15 @@ fn json_keeps_to_its_schema() {
     assert_eq!(lines("source list --json"), 1);
     assert_eq!(lines("fetch hi --json --dry-run"), 1);
     assert_eq!(lines("fetch hi --json"), 1);
+    assert_eq!(lines("search --json HI"), 1);
+    fs::rename(
+        folder.join("data/epk/packages/hi@1.epk"),
+        folder.join("data/epk/packages/hi@0.epk"),
+    )
+    .expect("renamed");
+    assert_eq!(lines("outdated --json"), 1);
+    assert_eq!(lines("update --check --json"), 1);
+    assert_eq!(lines("update --json"), 1);
     fs::write(folder.join("repo/packages/x"), "").expect("written");
     assert_eq!(lines("repo check repo --json"), 1);
 
@@ -339,6 +348,14 @@ fn exit_statuses_are_as_told() {
         ("add signed.epk --signature required --trust empty", 5),
         ("add app.epk", 0),
         ("add signed.epk", 1),
+        ("rollback hi", 1),
+        ("rollback nothing", 1),
+        ("update nothing", 1),
+        ("search", 1),
+        ("outdated", 1),
+        ("source add a.b nowhere --key x", 2),
+        ("source remove nothing", 1),
+        ("source list", 0),
         ("remove hi@2", 1),
         ("remove", 2),
         ("remove hi", 0),

@@ -2,6 +2,7 @@
 
 mod delta;
 mod offers;
+mod updates;
 
 use std::fs;
 use std::io;
@@ -14,6 +15,7 @@ use epk_format::digest::Sha256;
 use epk_format::signature::SignatureState;
 
 pub(crate) use offers::{Offer, choose, offers};
+pub(crate) use updates::{Updates, updates};
 
 use crate::exit::{Exit, Failure};
 use crate::input;

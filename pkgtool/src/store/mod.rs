@@ -90,6 +90,12 @@ impl Store {
         Ok(found)
     }
 
+    /// Makes it durable that files have gone. A file system that can't sync a folder has removed
+    /// them all the same.
+    pub(crate) fn sync(&self) {
+        let _ = File::open(&self.folder).and_then(|folder| folder.sync_all());
+    }
+
     /// Where a package of this name and version lies, or would.
     pub(crate) fn path_of(&self, identity: &Identity) -> PathBuf {
         self.folder.join(identity.file_name())
