@@ -14,15 +14,16 @@ use crate::index::{Seen, Signed};
 use crate::json::Limit;
 use crate::keys::sha256_text;
 use crate::problem::Problem;
+use crate::progress::Progress;
 use crate::transport::{
-    Client, ErrorKind, Location, Request, Silent, Transport as _, TransportError, zstd,
+    self, Client, ErrorKind, Location, Request, Transport as _, TransportError, zstd,
 };
 
 /// How often a download is made that another process takes away.
 const TRIES: usize = 5;
 
 /// What all repositories of a run share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Access {
     /// Fetches.
     pub client: Arc<Client>,
@@ -34,6 +35,23 @@ pub struct Access {
     pub cache: PathBuf,
     /// The time, in seconds since 1970.
     pub now: u64,
+    /// Told what comes.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+/// Passes on what the transport says.
+struct Told<'a>(&'a dyn Progress);
+
+impl transport::Progress for Told<'_> {
+    fn advance(&self, bytes: u64) {
+        self.0.bytes(bytes);
+    }
 }
 
 /// A repository behind a signed index. Nothing is fetched until something is asked for.
@@ -139,8 +157,7 @@ impl RemoteSource {
         }
         let bytes = match &statement.packed {
             Some(packed) => {
-                let bytes =
-                    self.download(&format!("{INDEX_NAME}.zst"), Some(packed.size), MAX_INDEX)?;
+                let bytes = self.download_index(&format!("{INDEX_NAME}.zst"), packed.size)?;
                 if Sha256::of(&bytes) != packed.sha256 {
                     let message = "the packed index is not what the statement says";
                     return Err(Problem::new("INDEX_CONTENT_MISMATCH", message));
@@ -148,12 +165,21 @@ impl RemoteSource {
                 zstd::decompress(&bytes, size)
                     .map_err(|error| Problem::new("INDEX_CONTENT_MISMATCH", error.to_string()))?
             }
-            None => self.download(INDEX_NAME, Some(size), size)?,
+            None => self.download_index(INDEX_NAME, size)?,
         };
         statement.check_content(&bytes)?;
         // Only to be faster next time.
         let _ = files::write_atomically(&kept, &bytes);
         Ok(bytes)
+    }
+
+    /// Downloads the index, of which the size is known.
+    fn download_index(&self, reference: &str, size: u64) -> Result<Vec<u8>, Problem> {
+        let progress = &self.access.progress;
+        progress.begin_bytes(&format!("index of {}", self.name), Some(size));
+        let downloaded = self.download(reference, Some(size), size.min(MAX_INDEX));
+        progress.end();
+        downloaded
     }
 
     /// Downloads to a file that survives an interruption, and reads it.
@@ -163,8 +189,9 @@ impl RemoteSource {
         files::create_dirs(&folder)?;
         let to = folder.join(Sha256::of(from.to_string().as_bytes()).to_string());
         let request = Request { from: from.clone(), to: to.clone(), limit, size };
+        let told = Told(&*self.access.progress);
         for _ in 0..TRIES {
-            let answers = self.access.client.download(std::slice::from_ref(&request), &Silent);
+            let answers = self.access.client.download(std::slice::from_ref(&request), &told);
             answers.into_iter().next().transpose()?;
             match files::read(&to, limit) {
                 Ok(bytes) => {
