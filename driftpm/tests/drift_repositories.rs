@@ -5,10 +5,18 @@ mod servers;
 mod stage;
 
 use std::fs;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use driftpm::drift::repository::{SignRequest, sign_index};
-use driftpm::index::{Content, Statement, sign};
-use serde_json::{Value, json};
+use driftpm::drift::repository::{Access, SignRequest, sign_index};
+use driftpm::drift::resolve::VersionSource as _;
+use driftpm::drift::trust::verify::Trust;
+use driftpm::drift::trust::{Consent, FirstUse};
+use driftpm::index::{Content, Seen, Statement, sign};
+use driftpm::progress::Progress;
+use driftpm::transport::{Client, Settings};
+use serde_json::json;
 use servers::{Own, nginx, put, s3};
 use stage::{DAY, Stage, copy, key, now, package};
 
@@ -482,4 +490,49 @@ fn without_sources() {
     assert_eq!(found["packages"][0]["package_id"], "acme.http");
     stage.drift(&["sources", "remove", "acme"]).ok();
     assert_eq!(stage.drift(&search).code(), "NO_SOURCES");
+}
+
+/// Bytes are told as they come, those of the index and those of packages.
+#[test]
+fn bytes_are_told() {
+    #[derive(Default)]
+    struct Told {
+        begun: Mutex<Vec<(String, Option<u64>)>>,
+        bytes: AtomicU64,
+    }
+    impl Progress for Told {
+        fn begin(&self, _: &str, _: usize) {}
+        fn step(&self) {}
+        fn begin_bytes(&self, what: &str, total: Option<u64>) {
+            self.begun.lock().unwrap().push((what.to_owned(), total));
+        }
+        fn bytes(&self, count: u64) {
+            self.bytes.fetch_add(count, Ordering::Relaxed);
+        }
+        fn end(&self) {}
+    }
+
+    let stage = Stage::new();
+    let server = usual(&stage);
+    let told = Arc::new(Told::default());
+    let store = stage.path("app/drift/trust.json");
+    let access = Access {
+        client: Arc::new(Client::new(Settings::default()).unwrap()),
+        trust: Arc::new(FirstUse::new(store, Trust::default(), Consent::Always)),
+        seen: Seen::in_folder(&stage.path("seen")),
+        cache: stage.path("cache"),
+        now: now(),
+        progress: told.clone(),
+    };
+    let size = |name: &str| fs::metadata(stage.path("repo").join(name)).unwrap().len();
+    let source = access.open("main", &server.url).unwrap();
+    let offers = source.offers("acme.http").unwrap();
+    let index = size("drift-index.json");
+    assert_eq!(*told.begun.lock().unwrap(), [("index of main".to_owned(), Some(index))]);
+    assert_eq!(told.bytes.swap(0, Ordering::Relaxed), index);
+    source.fetch(&offers[0].path, &offers[0].sha256).unwrap();
+    let package = size("acme.http-1.0.0-any.dmp");
+    let sidecar = size("acme.http-1.0.0-any.dmp.sig");
+    let came = told.bytes.load(Ordering::Relaxed);
+    assert!([package, package + sidecar].contains(&came), "{came} of {package} and {sidecar}");
 }

@@ -14,10 +14,11 @@ use super::metadata::{KEY, Metadata};
 use super::project::{ProjectFile, Target};
 use super::sidecar::{Draft, check_for_publishing, parse_for_gate, parse_for_publishing};
 use super::sources;
-use super::testing::{key, package};
+use super::testing::package;
 use super::trust::verify::{Trust, verify_package};
 use crate::json::{self, JsonError, Limit, Object};
 use crate::keys::PrivateKey;
+use crate::keys::testing::key;
 use crate::trust::{TrustFile, TrustStore};
 
 /// One valid document of each kind.

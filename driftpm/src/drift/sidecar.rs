@@ -277,8 +277,8 @@ pub fn check_for_publishing(bytes: &[u8], package: &[u8]) -> Result<(), SidecarE
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::key;
     use super::*;
+    use crate::keys::testing::key;
     use proptest::prelude::*;
 
     fn signed(message: &[u8]) -> Draft {

@@ -8,15 +8,16 @@ use super::{Seen, Signed};
 use crate::files;
 use crate::json::Limit;
 use crate::problem::Problem;
+use crate::progress::Progress;
 use crate::transport::{
-    Client, ErrorKind, Location, Request, Silent, Transport as _, TransportError, zstd,
+    self, Client, ErrorKind, Location, Request, Transport as _, TransportError, zstd,
 };
 
 /// How often a download is made that another process takes away.
 const TRIES: usize = 5;
 
 /// What is needed to get signed files.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Fetcher<'a> {
     /// Fetches.
     pub client: &'a Client,
@@ -26,6 +27,23 @@ pub struct Fetcher<'a> {
     pub cache: &'a Path,
     /// The time, in seconds since 1970.
     pub now: u64,
+    /// Told what comes.
+    pub progress: &'a dyn Progress,
+}
+
+impl std::fmt::Debug for Fetcher<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetcher").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+/// Passes on what the transport says.
+struct Told<'a>(&'a dyn Progress);
+
+impl transport::Progress for Told<'_> {
+    fn advance(&self, bytes: u64) {
+        self.0.bytes(bytes);
+    }
 }
 
 /// A signed file on a server.
@@ -35,6 +53,8 @@ pub struct Remote<'a> {
     pub base: &'a Location,
     /// The name by which memory knows the folder.
     pub place: &'a str,
+    /// The name by which users know it.
+    pub shown: &'a str,
     /// Its name; the statement is beside it, as `NAME.sig`, and the packed one, as `NAME.zst`.
     pub name: &'a str,
     /// What statements call it.
@@ -109,8 +129,7 @@ impl Fetcher<'_> {
         }
         let bytes = match &statement.packed {
             Some(packed) => {
-                let from = locate(file.base, &format!("{}.zst", file.name))?;
-                let bytes = self.download(&from, Some(packed.size), file.limit)?;
+                let bytes = self.part(file, ".zst", packed.size)?;
                 if Sha256::of(&bytes) != packed.sha256 {
                     let message = "the packed index is not what the statement says";
                     return Err(Problem::new("INDEX_CONTENT_MISMATCH", message));
@@ -118,12 +137,21 @@ impl Fetcher<'_> {
                 zstd::decompress(&bytes, size)
                     .map_err(|error| Problem::new("INDEX_CONTENT_MISMATCH", error.to_string()))?
             }
-            None => self.download(&locate(file.base, file.name)?, Some(size), size)?,
+            None => self.part(file, "", size)?,
         };
         statement.check_content(&bytes)?;
         // Only to be faster next time.
         let _ = files::write_atomically(&kept, &bytes);
         Ok(bytes)
+    }
+
+    /// Downloads the file with this suffix, of which the size is known.
+    fn part(&self, file: &Remote<'_>, suffix: &str, size: u64) -> Result<Vec<u8>, Problem> {
+        let from = locate(file.base, &format!("{}{suffix}", file.name))?;
+        self.progress.begin_bytes(&format!("index of {}", file.shown), Some(size));
+        let downloaded = self.download(&from, Some(size), size.min(file.limit));
+        self.progress.end();
+        downloaded
     }
 
     /// Downloads to a file that survives an interruption, and reads it.
@@ -140,8 +168,9 @@ impl Fetcher<'_> {
         files::create_dirs(&folder)?;
         let to = folder.join(Sha256::of(from.to_string().as_bytes()).to_string());
         let request = Request { from: from.clone(), to: to.clone(), limit, size };
+        let told = Told(self.progress);
         for _ in 0..TRIES {
-            let answers = self.client.download(std::slice::from_ref(&request), &Silent);
+            let answers = self.client.download(std::slice::from_ref(&request), &told);
             answers.into_iter().next().transpose()?;
             match files::read(&to, limit) {
                 Ok(bytes) => {

@@ -257,8 +257,8 @@ impl TrustFile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::key;
     use super::*;
+    use crate::keys::testing::key;
 
     const NOW: &str = "2026-11-20T13:00:00+00:00";
 

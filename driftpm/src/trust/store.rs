@@ -165,8 +165,8 @@ impl TrustStore {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::key;
     use super::*;
+    use crate::keys::testing::key;
     use proptest::prelude::*;
 
     fn parse(fields: &str) -> Result<TrustStore, TrustError> {

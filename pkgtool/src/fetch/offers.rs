@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use driftpm::index::{EPK_INDEX, EPK_KIND, EpkIndex, Fetcher, MAX_EPK_INDEX, Release, Remote};
 use driftpm::index::{Signed, locate};
 use driftpm::problem::Problem;
+use driftpm::progress::Silent;
 use driftpm::transport::Location;
 use epk_format::manifest::Manifest;
 
@@ -74,6 +75,7 @@ fn of_source(network: &Network, name: &str, source: &Source) -> Result<Vec<Offer
     let file = Remote {
         base: &base,
         place: &place,
+        shown: name,
         name: EPK_INDEX,
         kind: EPK_KIND,
         limit: MAX_EPK_INDEX,
@@ -87,8 +89,13 @@ fn of_source(network: &Network, name: &str, source: &Source) -> Result<Vec<Offer
         let message = format!("the index is signed by `{found}`, the source's keys are `{told}`");
         Err(Problem::new("SIGNER_CHANGED", message))
     };
-    let fetcher =
-        Fetcher { client: &network.client, seen: &network.seen, cache: &network.cache, now: now() };
+    let fetcher = Fetcher {
+        client: &network.client,
+        seen: &network.seen,
+        cache: &network.cache,
+        now: now(),
+        progress: &Silent,
+    };
     let read = fetcher.fetch(&file, admit).and_then(|(_, bytes)| EpkIndex::parse(&bytes));
     let failed = |problem: Problem| repository::failure(&problem.about(name));
     let index = read.map_err(failed)?;

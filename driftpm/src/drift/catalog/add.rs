@@ -9,7 +9,7 @@ use super::document::{Described, Namespace, Release, split};
 use super::read::{Catalog, read};
 use crate::canonical_json::indented;
 use crate::drift::container::read_full;
-use crate::drift::repository::Entry;
+use crate::drift::repository::{Entry, packed_copy};
 use crate::drift::resolve::{DirectorySource, VersionSource as _};
 use crate::drift::sidecar::enclosed_signers;
 use crate::drift::trust::verify::{Trust, verify_package};
@@ -107,10 +107,10 @@ fn add_one(catalog: &mut Catalog, path: &Path, request: &AddRequest) -> Result<(
     }
     let mut entry = found.entry;
     entry.published_at.clone_from(&request.now);
-    entry.offer.path = match &request.url {
-        Some(url) => format!("{}/{name}", url.trim_end_matches('/')),
-        None => name.to_string(),
-    };
+    let base = request.url.as_deref().map(|url| format!("{}/", url.trim_end_matches('/')));
+    let base = base.unwrap_or_default();
+    entry.offer.path = format!("{base}{name}");
+    entry.packed = entry.packed.map(|packed| format!("{base}{packed}"));
     let version = entry.offer.identity.version.clone();
     let release = catalog.releases.entry(id.clone()).or_default().entry(version.clone());
     let release = release.or_insert_with(|| Release {
@@ -147,8 +147,8 @@ impl Found {
             Problem::new("REPOSITORY_INVALID", error.to_string()).in_file(name.as_str())
         })?;
         let size = u64::try_from(artifact.package.len()).unwrap_or(u64::MAX);
-        let entry =
-            Entry { offer, size, published_at: String::new(), packed: None, understood: true };
+        let packed = packed_copy(folder, name, &artifact.package)?;
+        let entry = Entry { offer, size, published_at: String::new(), packed, understood: true };
         let (bytes, sidecar) = (artifact.package, artifact.sidecar);
         Ok(Self { entry, bytes, modules: full.modules, sidecar })
     }
@@ -221,7 +221,8 @@ pub fn compare_artifacts(
             let file = release_file(&id, version);
             let path = RelPath::parse(&offer.path)
                 .map_err(|error| Problem::new("REPOSITORY_INVALID", error.to_string()))?;
-            let found = Found::read(folder, &path)?;
+            let mut found = Found::read(folder, &path)?;
+            found.entry.packed = None;
             let mut expected = listed.clone();
             expected.published_at = String::new();
             expected.packed = None;

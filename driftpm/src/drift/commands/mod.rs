@@ -28,13 +28,14 @@ pub use world::World;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
 use crate::canonical_json::ascii_compact;
 use crate::files::FileError;
 use crate::json::Value;
-use crate::progress::{Progress, Silent};
+use crate::progress::{Progress, Silent, silent};
 
 /// What the command line needs of the world around it.
 pub struct Host<'a> {
@@ -47,7 +48,7 @@ pub struct Host<'a> {
     /// Fills a buffer with bytes that nobody can guess.
     pub fill_random: &'a dyn Fn(&mut [u8]) -> io::Result<()>,
     /// Told how long work goes on.
-    pub progress: &'a dyn Progress,
+    pub progress: Arc<dyn Progress>,
     /// What projects need of the machine.
     pub world: &'a dyn World,
     /// Data.
@@ -65,7 +66,12 @@ impl fmt::Debug for Host<'_> {
 impl Host<'_> {
     /// Who is told of progress: nobody if the output is for a program.
     fn progress(&self, json: bool) -> &dyn Progress {
-        if json { &Silent } else { self.progress }
+        if json { &Silent } else { &*self.progress }
+    }
+
+    /// The same, for what outlives this call.
+    fn shared_progress(&self, json: bool) -> Arc<dyn Progress> {
+        if json { silent() } else { Arc::clone(&self.progress) }
     }
 
     fn print_json(&mut self, value: &Value) -> Result<(), Failure> {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::super::gate::{GateRequest, TOOLCHAIN_KEYS, USER_STORE};
+use super::super::lock1::{ProjectLock, check_fresh};
 use super::super::platform::Platform;
+use super::super::project::Project;
 use super::{Failure, Host, status};
 use crate::json::{Object, Value};
 use crate::problem::Problem;
@@ -110,6 +112,14 @@ pub(super) fn one(problem: Problem) -> Vec<Problem> {
 /// The folder in which commands look for the project: the current one.
 pub(super) fn root() -> PathBuf {
     PathBuf::from(".")
+}
+
+/// The project here, with its lock, which must be there and fit it.
+pub(super) fn locked_project() -> Result<(Project, ProjectLock), Problem> {
+    let project = Project::load(&root())?;
+    let lock = ProjectLock::require(&root())?;
+    check_fresh(&project, &lock)?;
+    Ok((project, lock))
 }
 
 /// Options about the platform.

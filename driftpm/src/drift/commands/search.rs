@@ -67,7 +67,7 @@ fn look(args: &SearchArgs, host: &Host<'_>) -> Result<Report, Vec<Problem>> {
             }
             Some(url) => {
                 let access = access_once
-                    .get_or_insert_with(|| access(store.clone(), &args.first_use, host))
+                    .get_or_insert_with(|| access(store.clone(), &args.first_use, args.json, host))
                     .as_ref()
                     .map_err(|problem| one(problem.clone()))?;
                 let source = access.open(&place.name, url);

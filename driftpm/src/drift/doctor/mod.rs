@@ -109,6 +109,12 @@ impl Check {
         self
     }
 
+    /// With one count more.
+    fn counting(mut self, name: &str, count: usize) -> Self {
+        self.data.get_or_insert_default().insert(name, count);
+        self
+    }
+
     fn to_json(&self) -> Value {
         object([
             ("check_id", self.check_id.into()),

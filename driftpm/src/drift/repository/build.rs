@@ -172,9 +172,8 @@ fn entry(request: &BuildRequest, offer: super::super::resolve::Offer) -> Result<
     container::read_full(&bytes).map_err(|error| {
         Problem::new("REPOSITORY_INVALID", error.to_string()).in_file(path.as_str())
     })?;
-    let packed_path = format!("{path}.zst");
-    let beside = request.artifacts.join(&packed_path);
     if request.pack {
+        let beside = request.artifacts.join(format!("{path}.zst"));
         let packed = zstd::compress(&bytes);
         if packed.len() < bytes.len() {
             files::write_atomically(&beside, &packed)?;
@@ -183,19 +182,27 @@ fn entry(request: &BuildRequest, offer: super::super::resolve::Offer) -> Result<
         }
     }
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    let packed = match fs::read(&beside) {
-        Ok(packed) => {
-            // A packed copy of something else would only be found out by those who fetch it.
-            let same = zstd::decompress(&packed, size).is_ok_and(|unpacked| unpacked == bytes);
-            if !same {
-                let message = format!("it is no packed copy of `{path}`");
-                return Err(Problem::new("REPOSITORY_INVALID", message).in_file(packed_path));
-            }
-            Some(packed_path)
-        }
-        Err(_) => None,
-    };
+    let packed = packed_copy(&request.artifacts, &path, &bytes)?;
     Ok(Entry { offer, size, published_at: request.now.clone(), packed, understood: true })
+}
+
+/// The path of the packed copy beside the package at `path`, if there is one.
+///
+/// # Errors
+/// `REPOSITORY_INVALID`: it is a copy of something else, which only those would find out who fetch it.
+pub(in crate::drift) fn packed_copy(
+    folder: &Path,
+    path: &RelPath,
+    bytes: &[u8],
+) -> Result<Option<String>, Problem> {
+    let packed_path = format!("{path}.zst");
+    let Ok(packed) = fs::read(folder.join(&packed_path)) else { return Ok(None) };
+    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if zstd::decompress(&packed, size).is_ok_and(|unpacked| unpacked == bytes) {
+        return Ok(Some(packed_path));
+    }
+    let message = format!("it is no packed copy of `{path}`");
+    Err(Problem::new("REPOSITORY_INVALID", message).in_file(packed_path))
 }
 
 fn check_unchanged(before: &Entry, now: &Entry, force: bool) -> Result<(), Problem> {

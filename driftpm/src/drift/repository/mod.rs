@@ -14,6 +14,7 @@ mod remote;
 mod search;
 mod sign;
 
+pub(in crate::drift) use build::packed_copy;
 pub use build::{BuildRequest, Built, Listed, build, render};
 pub use entry::Entry;
 pub use file::{Head, INDEX_NAME, Index, KIND};

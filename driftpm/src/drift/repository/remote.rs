@@ -14,10 +14,11 @@ use crate::index::{Fetcher, Remote, Seen, Signed, locate};
 use crate::json::Limit;
 use crate::keys::sha256_text;
 use crate::problem::Problem;
+use crate::progress::Progress;
 use crate::transport::{Client, ErrorKind, Location, Transport as _, zstd};
 
 /// What all repositories of a run share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Access {
     /// Fetches.
     pub client: Arc<Client>,
@@ -29,6 +30,14 @@ pub struct Access {
     pub cache: PathBuf,
     /// The time, in seconds since 1970.
     pub now: u64,
+    /// Told what comes.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("cache", &self.cache).finish_non_exhaustive()
+    }
 }
 
 /// A repository behind a signed index. Nothing is fetched until something is asked for.
@@ -85,13 +94,20 @@ impl RemoteSource {
     }
 
     fn fetcher(&self) -> Fetcher<'_> {
-        let Access { client, seen, cache, now, .. } = &self.access;
-        Fetcher { client, seen, cache, now: *now }
+        let Access { client, seen, cache, now, progress, .. } = &self.access;
+        Fetcher { client, seen, cache, now: *now, progress: &**progress }
     }
 
     fn load(&self) -> Result<Index, Problem> {
         let (base, place) = (&self.base, self.place.as_str());
-        let file = Remote { base, place, name: INDEX_NAME, kind: KIND, limit: MAX_INDEX };
+        let file = Remote {
+            base,
+            place,
+            shown: &self.name,
+            name: INDEX_NAME,
+            kind: KIND,
+            limit: MAX_INDEX,
+        };
         let admit = |signed: &Signed| self.access.trust.admit_index(place, signed);
         let fetched = self.fetcher().fetch(&file, admit);
         let (_, bytes) = fetched.map_err(|problem| match problem.code {

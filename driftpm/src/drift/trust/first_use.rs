@@ -237,9 +237,9 @@ fn changed(message: String) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::super::super::sidecar::Draft;
-    use super::super::super::testing::key;
     use super::*;
     use crate::keys::PrivateKey;
+    use crate::keys::testing::key;
     use epk_format::digest::Sha256;
 
     const PACKAGE: &[u8] = b"the bytes of a package";

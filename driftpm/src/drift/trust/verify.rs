@@ -183,9 +183,9 @@ fn verified_keys<'a>(
 #[cfg(test)]
 mod tests {
     use super::super::super::sidecar::Draft;
-    use super::super::super::testing::key;
     use super::*;
     use crate::keys::PrivateKey;
+    use crate::keys::testing::key;
 
     const PACKAGE: &[u8] = b"the bytes of a package";
 
