@@ -2,210 +2,31 @@
 //! in which somebody could want it to go.
 
 mod servers;
+mod stage;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use driftpm::drift::container::read_full;
-use driftpm::drift::container_write::{Module, Package, write_package};
-use driftpm::drift::identity::Identity;
-use driftpm::drift::json::Value as Json;
-use driftpm::drift::keys::PrivateKey;
-use driftpm::drift::metadata::{Metadata, attach};
-use driftpm::drift::repository::{SignRequest, sign_index};
-use driftpm::index::{Content, Statement, sign};
-use serde_json::{Value, json};
+use driftpm::drift::repository::{Access, SignRequest, sign_index};
+use driftpm::drift::resolve::VersionSource as _;
+use driftpm::drift::trust::verify::Trust;
+use driftpm::drift::trust::{Consent, FirstUse};
+use driftpm::index::{Content, Seen, Statement, sign};
+use driftpm::progress::Progress;
+use driftpm::transport::{Client, Settings};
+use serde_json::json;
 use servers::{Own, nginx, put, s3};
+use stage::{DAY, Stage, copy, key, now, package};
 
-const DAY: u64 = 86_400;
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn key(seed: u8) -> PrivateKey {
-    PrivateKey::from_seed(&[seed; 32])
-}
-
-/// A user with a project, and publishers with repositories, in one temporary folder.
-struct Stage(tempfile::TempDir);
-
-struct Ran {
-    exit: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ran {
-    fn ok(self) -> Self {
-        assert_eq!(self.exit, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
-        self
-    }
-
-    fn json(&self) -> Value {
-        assert_eq!(self.stderr, "");
-        serde_json::from_str(&self.stdout).unwrap()
-    }
-
-    /// The code of the only problem.
-    fn code(&self) -> String {
-        assert_eq!(self.exit, 2, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
-        let report = self.json();
-        assert_eq!(report["errors"].as_array().unwrap().len(), 1, "{report}");
-        report["errors"][0]["code"].as_str().unwrap().to_owned()
-    }
-}
-
-impl Stage {
-    fn new() -> Self {
-        let stage = Self(tempfile::tempdir().unwrap());
-        for seed in 1..=3 {
-            let text = key(seed).to_file_text();
-            fs::write(stage.path(&format!("key{seed}")), text).unwrap();
-        }
-        fs::create_dir(stage.path("app")).unwrap();
-        stage
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn shown(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-
-    fn drift(&self, arguments: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_drift"))
-            .args(arguments)
-            .current_dir(self.path("app"))
-            .env("HOME", self.path("home"))
-            .env_remove("XDG_STATE_HOME")
-            .env_remove("XDG_CACHE_HOME")
-            .envs([("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")])
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
-        Ran {
-            exit: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// Puts a signed package into the repository `repository`.
-    fn package(
-        &self,
-        repository: &str,
-        id: &str,
-        version: &str,
-        signer: u8,
-        needs: &[(&str, &str)],
-    ) {
-        let bytes = package(id, version, needs);
-        let folder = self.path(repository);
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(format!("{id}-{version}-any.dmp"));
-        fs::write(&path, bytes).unwrap();
-        let _ = fs::remove_file(format!("{}.sig", path.display()));
-        let (path, key) = (path.display().to_string(), self.shown(&format!("key{signer}")));
-        self.drift(&["sign", &path, "--key", &key, "--include-pubkey"]).ok();
-    }
-
-    /// Builds and signs the index of a repository.
-    fn publish(&self, repository: &str, signer: u8, more: &[&str]) {
-        let index = self.shown(&format!("{repository}/drift-index.json"));
-        let folder = self.shown(repository);
-        let mut build = vec!["index", "build", "--artifacts", &folder, "--out", &index];
-        build.extend(more);
-        self.drift(&build).ok();
-        let key = self.shown(&format!("key{signer}"));
-        self.drift(&["index", "sign", "--in", &index, "--key", &key]).ok();
-        self.drift(&["index", "verify", "--in", &index]).ok();
-    }
-
-    /// The project's file: repositories by name and URL, best first, and what it needs.
-    fn project(&self, repositories: &[(&str, &str)], needs: &[(&str, &str)]) {
-        let repositories: Vec<Value> = repositories
-            .iter()
-            .enumerate()
-            .map(|(priority, (name, url))| {
-                let kind = if url.starts_with("s3:") {
-                    "s3"
-                } else if url.starts_with("http") {
-                    "http"
-                } else {
-                    "dir"
-                };
-                json!({"name": name, "type": kind, "url": url, "priority": priority})
-            })
-            .collect();
-        let deps: serde_json::Map<String, Value> =
-            needs.iter().map(|(id, constraint)| ((*id).to_owned(), json!(constraint))).collect();
-        let file = json!({"format": 1, "name": "app", "repositories": repositories, "deps": deps});
-        fs::write(self.path("app/drift-project.json"), file.to_string()).unwrap();
-    }
-
-    fn locked(&self, package: &str) -> Value {
-        let lock = fs::read(self.path("app/drift-project.lock.json")).unwrap();
-        let lock: Value = serde_json::from_slice(&lock).unwrap();
-        lock["packages"][package].clone()
-    }
-
-    fn trust(&self) -> Value {
-        let store = fs::read(self.path("app/drift/trust.json")).unwrap();
-        serde_json::from_slice(&store).unwrap()
-    }
-
-    fn resolve(&self) -> Ran {
-        self.drift(&["resolve", "--json", "--trust-on-first-use"])
-    }
-
-    fn update(&self) -> Ran {
-        self.drift(&["update", "--json"])
-    }
-
-    fn fetch(&self) -> Ran {
-        self.drift(&["fetch", "--json", "--trust-on-first-use"])
-    }
-
-    /// One repository with `acme.http` 1.0.0 by key 1, which also signs the index.
-    fn usual(&self) -> Own {
-        self.package("repo", "acme.http", "1.0.0", 1, &[]);
-        self.publish("repo", 1, &[]);
-        let server = Own::folder(&self.path("repo"));
-        self.project(&[("main", &server.url)], &[("acme.http", "^1")]);
-        server
-    }
-}
-
-/// A package with one module of its own name and a megabyte of nothing.
-fn package(id: &str, version: &str, needs: &[(&str, &str)]) -> Vec<u8> {
-    let empty = " ".repeat(100_000);
-    let bytes = write_package(&Package {
-        identity: Identity { package_id: id.into(), version: version.into(), target: "any".into() },
-        build_epoch: None,
-        modules: vec![Module {
-            id: id.into(),
-            exports: Json::Null,
-            interface: b"{}".to_vec(),
-            payload: format!("{{\"version\":\"{version}\"{empty}}}").into_bytes(),
-        }],
-    })
-    .unwrap();
-    let dependencies = needs.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned()));
-    let metadata = Metadata { dependencies: dependencies.collect(), ..Metadata::default() };
-    attach(&bytes, &read_full(&bytes).unwrap(), &metadata, &Default::default()).unwrap()
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
+/// One repository with `acme.http` 1.0.0 by key 1, which also signs the index.
+fn usual(stage: &Stage) -> Own {
+    stage.package("repo", "acme.http", "1.0.0", 1, &[]);
+    stage.publish("repo", 1, &[]);
+    let server = Own::folder(&stage.path("repo"));
+    stage.project(&[("main", &server.url)], &[("acme.http", "^1")]);
+    server
 }
 
 /// The whole way, over whatever serves the folder `repo` at `url`.
@@ -310,7 +131,7 @@ fn the_way_over_files() {
 #[test]
 fn a_swapped_artifact() {
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     stage.resolve().ok();
     let path = stage.path("repo/acme.http-1.0.0-any.dmp");
     let sidecar = fs::read(stage.path("repo/acme.http-1.0.0-any.dmp.sig")).unwrap();
@@ -332,7 +153,7 @@ fn a_swapped_artifact() {
 #[test]
 fn published_versions_do_not_change() {
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     let (repo, index) = (stage.shown("repo"), stage.shown("repo/drift-index.json"));
     let build = ["index", "build", "--artifacts", &repo, "--out", &index, "--json"];
     stage.package("repo", "acme.http", "1.0.0", 1, &[("more", "*")]);
@@ -345,7 +166,7 @@ fn published_versions_do_not_change() {
 #[test]
 fn an_old_index_again() {
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     stage.resolve().ok();
     copy(&stage.path("repo"), &stage.path("old"));
     stage.package("repo", "acme.http", "1.1.0", 1, &[]);
@@ -360,7 +181,7 @@ fn an_old_index_again() {
 #[test]
 fn an_index_that_is_kept_from_changing() {
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     stage.resolve().ok();
     let sign = |now, number| {
         sign_index(&SignRequest {
@@ -386,7 +207,7 @@ fn an_index_that_is_kept_from_changing() {
 #[test]
 fn an_index_and_a_statement_that_do_not_belong_together() {
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     let path = stage.path("repo/drift-index.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("1.0.0", "1.0.1")).unwrap();
@@ -417,7 +238,7 @@ fn an_index_and_a_statement_that_do_not_belong_together() {
 #[test]
 fn another_signer_of_the_index() {
     let stage = Stage::new();
-    let server = stage.usual();
+    let server = usual(&stage);
     stage.resolve().ok();
     stage.publish("repo", 2, &[]);
     let update = ["update", "--json", "--trust-on-first-use"];
@@ -437,13 +258,13 @@ fn another_signer_of_the_index() {
 #[test]
 fn revocation_wins_over_first_use() {
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     stage.resolve().ok();
     stage.drift(&["trust", "revoke", "--kid", &key(1).public().id()]).ok();
     assert_eq!(stage.fetch().code(), "SIGNER_REVOKED");
     // In the user's store it counts as well, even before anything was used.
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     let store = stage.shown("home/.config/drift/trust.json");
     let kid = key(1).public().id();
     stage.drift(&["trust", "revoke", "--trust-store", &store, "--kid", &kid]).ok();
@@ -454,7 +275,7 @@ fn revocation_wins_over_first_use() {
 #[test]
 fn another_signer_of_a_package() {
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     stage.resolve().ok();
     stage.fetch().ok();
     stage.package("repo", "acme.http", "1.1.0", 2, &[]);
@@ -477,7 +298,7 @@ fn names_that_are_taken() {
         ("drift.core", "NAMESPACE_RESERVED"),
     ] {
         let stage = Stage::new();
-        let server = stage.usual();
+        let server = usual(&stage);
         stage.resolve().ok();
         stage.fetch().ok();
         let before = stage.trust();
@@ -490,7 +311,7 @@ fn names_that_are_taken() {
     }
     // Bound more narrowly: what is beside it is not free for others.
     let stage = Stage::new();
-    let server = stage.usual();
+    let server = usual(&stage);
     let pubkey = key(1).public().to_base64();
     stage.drift(&["trust", "add-key", "--namespace", "acme.http", "--pubkey", &pubkey]).ok();
     stage.package("repo", "acme.evil", "1.0.0", 2, &[]);
@@ -500,7 +321,7 @@ fn names_that_are_taken() {
     assert_eq!(stage.fetch().code(), "NAMESPACE_TAKEN");
     // A signer that does not show its key cannot be used the first time.
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     let path = stage.shown("repo/acme.http-1.0.0-any.dmp");
     stage.drift(&["sign", &path, "--key", &stage.shown("key1")]).ok();
     stage.publish("repo", 1, &[]);
@@ -563,7 +384,7 @@ fn paths_that_lead_elsewhere() {
         "",
     ] {
         let stage = Stage::new();
-        let _server = stage.usual();
+        let _server = usual(&stage);
         let real = "\"url\":\"acme.http-1.0.0-any.dmp\"";
         forge(&stage, |text| {
             assert!(text.contains(real), "{text}");
@@ -574,12 +395,12 @@ fn paths_that_lead_elsewhere() {
         assert!(!stage.path("app/drift-project.lock.json").exists());
     }
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     forge(&stage, |text| text.replace("\"base_url\":null", "\"base_url\":\"file:///etc\""));
     assert_eq!(stage.resolve().code(), "REPOSITORY_URL");
     // A lock of another's making does not reach further.
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     stage.resolve().ok();
     let lock = stage.path("app/drift-project.lock.json");
     let text = fs::read_to_string(&lock).unwrap();
@@ -592,7 +413,7 @@ fn paths_that_lead_elsewhere() {
 fn bombs() {
     // An index that is announced as larger than any.
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     let statement = |size, packed: &[u8]| {
         let mut content = Content::of(b"x");
         content.size = size;
@@ -620,7 +441,7 @@ fn bombs() {
 
     // A package that unpacks to more than packages may have.
     let stage = Stage::new();
-    let _server = stage.usual();
+    let _server = usual(&stage);
     forge(&stage, |text| text.replace("\"packed_url\":null", "\"packed_url\":\"x.dmp.zst\""));
     stage.resolve().ok();
     let mut announced = vec![0x28, 0xb5, 0x2f, 0xfd, 0xe0];
@@ -669,4 +490,49 @@ fn without_sources() {
     assert_eq!(found["packages"][0]["package_id"], "acme.http");
     stage.drift(&["sources", "remove", "acme"]).ok();
     assert_eq!(stage.drift(&search).code(), "NO_SOURCES");
+}
+
+/// Bytes are told as they come, those of the index and those of packages.
+#[test]
+fn bytes_are_told() {
+    #[derive(Default)]
+    struct Told {
+        begun: Mutex<Vec<(String, Option<u64>)>>,
+        bytes: AtomicU64,
+    }
+    impl Progress for Told {
+        fn begin(&self, _: &str, _: usize) {}
+        fn step(&self) {}
+        fn begin_bytes(&self, what: &str, total: Option<u64>) {
+            self.begun.lock().unwrap().push((what.to_owned(), total));
+        }
+        fn bytes(&self, count: u64) {
+            self.bytes.fetch_add(count, Ordering::Relaxed);
+        }
+        fn end(&self) {}
+    }
+
+    let stage = Stage::new();
+    let server = usual(&stage);
+    let told = Arc::new(Told::default());
+    let store = stage.path("app/drift/trust.json");
+    let access = Access {
+        client: Arc::new(Client::new(Settings::default()).unwrap()),
+        trust: Arc::new(FirstUse::new(store, Trust::default(), Consent::Always)),
+        seen: Seen::in_folder(&stage.path("seen")),
+        cache: stage.path("cache"),
+        now: now(),
+        progress: told.clone(),
+    };
+    let size = |name: &str| fs::metadata(stage.path("repo").join(name)).unwrap().len();
+    let source = access.open("main", &server.url).unwrap();
+    let offers = source.offers("acme.http").unwrap();
+    let index = size("drift-index.json");
+    assert_eq!(*told.begun.lock().unwrap(), [("index of main".to_owned(), Some(index))]);
+    assert_eq!(told.bytes.swap(0, Ordering::Relaxed), index);
+    source.fetch(&offers[0].path, &offers[0].sha256).unwrap();
+    let package = size("acme.http-1.0.0-any.dmp");
+    let sidecar = size("acme.http-1.0.0-any.dmp.sig");
+    let came = told.bytes.load(Ordering::Relaxed);
+    assert!([package, package + sidecar].contains(&came), "{came} of {package} and {sidecar}");
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use driftpm::drift::identity::Identity;
 use driftpm::drift::platform::{Platform, Requirement};
-use driftpm::drift::problem::Problem;
 use driftpm::drift::resolve::{
     Artifact, Catalogue, Constraint, Need, Offer, Order, Solution, VersionSource, solve,
 };
+use driftpm::problem::Problem;
 
 /// A generator of numbers that is the same everywhere.
 struct Random(u64);
@@ -425,66 +425,6 @@ fn a_long_proof_is_no_danger() {
     assert!(problem.message.lines().count() < 60, "{}", problem.message);
     assert!(problem.message.contains("demo needs `p0` `*`"), "{}", problem.message);
     assert!(problem.message.contains("more than people would read"), "{}", problem.message);
-}
-
-/// 100 000 packages in 1 000 000 versions, of which a project needs 200: run by hand, it prints
-/// how long that takes. `cargo test --release --test drift_resolver -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn a_large_repository_is_no_reason_to_wait() {
-    struct Large;
-    const PACKAGES: usize = 100_000;
-    impl VersionSource for Large {
-        fn name(&self) -> &str {
-            "large"
-        }
-        fn packages(&self) -> Result<Vec<String>, Problem> {
-            Ok(Vec::new())
-        }
-        fn offers(&self, package: &str) -> Result<Vec<Offer>, Problem> {
-            let number: usize = package.trim_start_matches('p').parse().unwrap();
-            let mut random = Random(u64::try_from(number).unwrap());
-            let mut list = Vec::new();
-            for (major, minor) in [(1, 5), (2, 5)] {
-                for minor in 0..minor {
-                    let version =
-                        Version { text: "1.0.0", needs: BTreeMap::new(), runs_here: true };
-                    let mut offer = offer(package, &version);
-                    offer.identity.version = format!("{major}.{minor}.0");
-                    for _ in 0..random.below(4) {
-                        let other = (number + 1 + random.below(30)) % 200;
-                        if other > number {
-                            let least = random.below(3);
-                            offer
-                                .dependencies
-                                .insert(format!("p{other}"), format!(">=1.{least}, <3"));
-                        }
-                    }
-                    list.push(offer);
-                }
-            }
-            Ok(list)
-        }
-        fn fetch(&self, _: &str, _: &str) -> Result<Artifact, Problem> {
-            unreachable!("nothing is fetched to resolve")
-        }
-    }
-    let platform = linux();
-    let started = std::time::Instant::now();
-    let whole: usize =
-        (0..PACKAGES).map(|number| Large.offers(&format!("p{number}")).unwrap().len()).sum();
-    println!("{whole} versions made in {:?}", started.elapsed());
-    let catalogue = Catalogue::new(vec![&Large], &platform);
-    let needs: Vec<Need> = (0..200)
-        .map(|number| Need {
-            package: format!("p{number}"),
-            constraint: Constraint::parse(">=1").unwrap(),
-        })
-        .collect();
-    let started = std::time::Instant::now();
-    let solution = solve("demo", &needs, &catalogue, Order::Newest, &HashMap::new()).unwrap();
-    println!("{} packages resolved in {:?}", solution.len(), started.elapsed());
-    assert_eq!(solution.len(), 200);
 }
 
 /// A package with its version and needs.

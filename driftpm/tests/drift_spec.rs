@@ -1,4 +1,4 @@
-//! `spec/drift.md`, `drift-projects.md` and `drift-repositories.md` name what the code has: every option, every code.
+//! `spec/drift.md`, `drift-projects.md`, `drift-repositories.md` and `drift-catalog.md` name what the code has: every option, every code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,9 @@ use std::process::Command;
 fn spec() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec");
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-    read("drift.md") + &read("drift-projects.md") + &read("drift-repositories.md")
+    ["drift.md", "drift-projects.md", "drift-repositories.md", "drift-catalog.md"]
+        .map(read)
+        .concat()
 }
 
 /// The help of a command.
@@ -42,6 +44,11 @@ fn every_option_is_specified_and_no_other() {
         &["index", "build"],
         &["index", "sign"],
         &["index", "verify"],
+        &["catalog", "init"],
+        &["catalog", "validate"],
+        &["catalog", "add"],
+        &["catalog", "build"],
+        &["catalog", "site"],
         &["search"],
         &["sources", "list"],
         &["sources", "add"],
@@ -96,7 +103,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 fn codes() -> BTreeSet<String> {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/drift"), &mut files);
-    for folder in ["src/index", "src/transport"] {
+    for folder in ["src/index", "src/transport", "src/trust"] {
         sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut files);
     }
     let mut codes = BTreeSet::new();
@@ -110,8 +117,9 @@ fn codes() -> BTreeSet<String> {
                 .filter(|word| {
                     word.len() > 6
                         && word.contains('_')
-                        // What `env!` asks for.
+                        // What `env!` asks for, and a variable of git's.
                         && !word.starts_with("CARGO_")
+                        && !word.starts_with("GIT_")
                         && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
                 })
                 .map(str::to_owned),

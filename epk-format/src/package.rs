@@ -271,6 +271,17 @@ impl<S: Source> Package<S> {
         self.common.size
     }
 
+    /// How many bytes at the image's beginning name all blocks, and are authenticated without
+    /// them: whoever has these bytes can open the package and get its blocks from anywhere. `None`
+    /// in format 1.0, where PackageHash covers everything.
+    pub fn head_size(&self) -> Option<u64> {
+        let header = self.header();
+        match self.format() {
+            Format::V1 => None,
+            Format::V2 => header.toc_offset.get().checked_add(header.toc_size.get()),
+        }
+    }
+
     /// What was found out about the signature.
     pub fn signature(&self) -> &SignatureState {
         &self.common.signature

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    add, cat, confine, convert, diff, extract, import, inspect, keygen, list, ls, mount, mounts,
-    pack, remove, run, umount, verify,
+    add, cat, confine, convert, diff, extract, fetch, import, inspect, keygen, list, ls, mount,
+    mounts, pack, remove, repo, rollback, run, search, source, umount, update, verify,
 };
 use crate::exit::Failure;
 
@@ -28,6 +28,13 @@ enum Command {
     Add(add::AddArgs),
     List(list::ListArgs),
     Remove(remove::RemoveArgs),
+    Source(source::SourceArgs),
+    Fetch(fetch::FetchArgs),
+    Search(search::SearchArgs),
+    Outdated(update::OutdatedArgs),
+    Update(update::UpdateArgs),
+    Rollback(rollback::RollbackArgs),
+    Repo(repo::RepoArgs),
     Run(run::RunArgs),
     Confine(confine::ConfineArgs),
     Mount(mount::MountArgs),
@@ -51,6 +58,13 @@ impl Cli {
             Command::Add(args) => add::add(args),
             Command::List(args) => list::list(args),
             Command::Remove(args) => remove::remove(args),
+            Command::Source(args) => source::source(args),
+            Command::Fetch(args) => fetch::fetch(args),
+            Command::Search(args) => search::search(args),
+            Command::Outdated(args) => update::outdated(args),
+            Command::Update(args) => update::update(args),
+            Command::Rollback(args) => rollback::rollback(args),
+            Command::Repo(args) => repo::repo(args),
             Command::Verify(args) => verify::verify(args),
             Command::Mount(args) => mount::mount(args),
             Command::Umount(args) => umount::umount(args),

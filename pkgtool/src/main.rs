@@ -8,6 +8,7 @@ mod deep;
 mod diff;
 mod exit;
 mod extract;
+mod fetch;
 mod import;
 mod input;
 mod launch;
@@ -15,8 +16,10 @@ mod namespace;
 mod output;
 mod pack;
 mod progress;
+mod repository;
 mod select;
 mod signals;
+mod sources;
 mod store;
 mod to_tar;
 

@@ -1,4 +1,4 @@
-//! A progress bar, on terminals only.
+//! Progress bars, on terminals only.
 
 use epk_format::write::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -32,5 +32,38 @@ impl Progress for Bar {
 
     fn hashed(&self, _bytes: u64) {
         self.0.set_message("hashing");
+    }
+}
+
+/// Shows how much has come of a download. Draws on stderr, and nothing when that is no terminal.
+pub(crate) struct Downloads {
+    bar: ProgressBar,
+}
+
+impl Downloads {
+    /// A bar of the download of `what`.
+    pub(crate) fn new(what: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        let template =
+            "{msg} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(what.to_owned());
+        Self { bar }
+    }
+}
+
+impl driftpm::transport::Progress for Downloads {
+    fn begin(&self, bytes: Option<u64>) {
+        self.bar.set_length(bytes.unwrap_or(0));
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
     }
 }

@@ -14,7 +14,9 @@ fn pkgtool(folder: &Path, arguments: &str) -> Output {
         .args(arguments.split_whitespace())
         .current_dir(folder)
         .env("XDG_DATA_HOME", folder.join("data"))
-        .env("XDG_CACHE_HOME", "/dev/null")
+        .env("XDG_CACHE_HOME", folder.join("cache"))
+        .env("XDG_CONFIG_HOME", folder.join("config"))
+        .env("XDG_STATE_HOME", folder.join("state"))
         .env_remove("SOURCE_DATE_EPOCH")
         .output()
         .expect("started")
@@ -30,6 +32,10 @@ fn help(command: &str) -> String {
 fn told_commands() -> impl Iterator<Item = &'static str> {
     SPEC.lines().filter_map(|line| line.strip_prefix("### `pkgtool ")?.split('`').next())
 }
+
+/// Commands with commands of their own.
+const VERBS: [(&str, &[&str]); 2] =
+    [("source", &["add", "list", "remove"]), ("repo", &["init", "add", "remove", "sign", "check"])];
 
 /// The lines below a heading, up to the next one.
 fn section(heading: &str) -> Vec<&'static str> {
@@ -81,14 +87,22 @@ fn every_command_has_its_section() {
 #[test]
 fn every_option_is_told_and_every_one_told_exists() {
     for command in told_commands() {
-        let help = help(command);
         let rows = rows(&section(&format!("### `pkgtool {command}`")));
         let names = |row: &Vec<&str>| -> BTreeSet<String> {
             let words = row[0].split(['`', ',', ' ']).filter(|word| word.starts_with('-'));
             words.map(str::to_owned).collect()
         };
         let told: BTreeSet<_> = rows.iter().map(names).collect();
-        let options = options(&help);
+        // A command with verbs has their options, each once.
+        let helps: Vec<String> = match VERBS.iter().find(|(name, _)| *name == command) {
+            None => vec![help(command)],
+            Some((_, verbs)) => {
+                verbs.iter().map(|verb| help(&format!("{command} {verb}"))).collect()
+            }
+        };
+        let mut options: Vec<_> = helps.iter().flat_map(|help| options(help)).collect();
+        options.sort();
+        options.dedup_by(|one, other| one.0 == other.0);
         let known: BTreeSet<_> = options.iter().map(|(names, _)| names.clone()).collect();
         assert_eq!(known, told, "{command}: the program on the left");
         for (option, texts) in options {
@@ -239,6 +253,27 @@ fn json_keeps_to_its_schema() {
     fs::write(folder.join("data/epk/packages/bad@1.epk"), "bad").expect("written");
     assert_eq!(lines("list --json --long bad"), 1);
     assert_eq!(lines("remove --json hi bad"), 2);
+    assert!(pkgtool(folder, "repo init repo").status.success());
+    assert_eq!(lines("repo add repo signed.epk --json --sign key"), 2);
+    assert_eq!(lines("repo check repo --json"), 1);
+    let key = fs::read_to_string(folder.join("repo/epk-index.json.sig")).expect("there");
+    let key: Value = serde_json::from_str(&key).expect("JSON");
+    let key = key["signatures"][0]["kid"].as_str().expect("text").to_owned();
+    assert!(pkgtool(folder, &format!("source add local repo --key {key}")).status.success());
+    assert_eq!(lines("source list --json"), 1);
+    assert_eq!(lines("fetch hi --json --dry-run"), 1);
+    assert_eq!(lines("fetch hi --json"), 1);
+    assert_eq!(lines("search --json HI"), 1);
+    fs::rename(
+        folder.join("data/epk/packages/hi@1.epk"),
+        folder.join("data/epk/packages/hi@0.epk"),
+    )
+    .expect("renamed");
+    assert_eq!(lines("outdated --json"), 1);
+    assert_eq!(lines("update --check --json"), 1);
+    assert_eq!(lines("update --json"), 1);
+    fs::write(folder.join("repo/packages/x"), "").expect("written");
+    assert_eq!(lines("repo check repo --json"), 1);
 
     fs::create_dir(folder.join("mnt")).expect("made");
     let mounted = pkgtool(folder, "mount plain.epk mnt");
@@ -313,6 +348,14 @@ fn exit_statuses_are_as_told() {
         ("add signed.epk --signature required --trust empty", 5),
         ("add app.epk", 0),
         ("add signed.epk", 1),
+        ("rollback hi", 1),
+        ("rollback nothing", 1),
+        ("update nothing", 1),
+        ("search", 1),
+        ("outdated", 1),
+        ("source add a.b nowhere --key x", 2),
+        ("source remove nothing", 1),
+        ("source list", 0),
         ("remove hi@2", 1),
         ("remove", 2),
         ("remove hi", 0),

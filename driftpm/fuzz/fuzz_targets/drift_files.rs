@@ -4,10 +4,10 @@
 //! path has no component that climbs; a package that nobody signed is not accepted.
 #![no_main]
 
-use driftpm::drift::encode::{ascii_compact, canonical};
+use driftpm::canonical_json::{ascii_compact, canonical};
 use driftpm::drift::index::{Entry, Index, Strictness};
-use driftpm::drift::json::{self, Limit};
-use driftpm::drift::keys::PrivateKey;
+use driftpm::json::{self, Limit};
+use driftpm::keys::PrivateKey;
 use driftpm::drift::lock::Lock;
 use driftpm::drift::lock1::ProjectLock;
 use driftpm::drift::metadata::Metadata;
@@ -15,7 +15,7 @@ use driftpm::drift::project::{ProjectFile, Target};
 use driftpm::drift::sidecar::{check_for_publishing, parse_for_gate, parse_for_publishing};
 use driftpm::drift::sources;
 use driftpm::drift::trust::verify::{Trust, verify_package};
-use driftpm::drift::trust::{TrustFile, TrustStore};
+use driftpm::trust::{TrustFile, TrustStore};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

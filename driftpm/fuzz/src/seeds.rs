@@ -5,10 +5,10 @@ use std::path::Path;
 
 use driftpm::drift::container_write::{Module, Package, write_package};
 use driftpm::drift::identity::Identity;
-use driftpm::drift::json::Value;
-use driftpm::drift::keys::PrivateKey;
+use driftpm::json::Value;
+use driftpm::keys::PrivateKey;
 use driftpm::drift::sidecar::Draft;
-use driftpm::drift::trust::TrustFile;
+use driftpm::trust::TrustFile;
 use epk_format::digest::Sha256;
 
 fn main() -> std::io::Result<()> {

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files::{self, FileError};
 use super::index::{self, Index, IndexError};
-use super::json::Limit;
+use crate::files::{self, FileError};
+use crate::json::Limit;
 
 /// Where a project's cache lies.
 pub const DEFAULT_DIR: &str = "cache/driftpm";

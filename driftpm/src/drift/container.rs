@@ -25,7 +25,7 @@ use epk_format::digest::Sha256;
 use serde::de::IgnoredAny;
 
 use super::identity::Identity;
-use super::json::{self, JsonError, Limit, Object};
+use crate::json::{self, JsonError, Limit, Object};
 
 /// The first eight bytes.
 pub const MAGIC: [u8; 8] = *b"DMIRPKG\0";

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use epk_format::digest::Sha256;
 
 use super::container::{ENTRY_LEN, HEADER_LEN, MAGIC};
-use super::encode::canonical;
 use super::identity::Identity;
-use super::json::{Object, Value, object};
-use super::keys::sha256_text;
+use crate::canonical_json::canonical;
+use crate::json::{Object, Value, object};
+use crate::keys::sha256_text;
 
 /// What a blob of a module holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,13 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::encode::canonical;
-use super::files::{self, FileError};
-use super::json::{self, Limit, Object, Value, object};
-use super::problem::Problem;
 use super::project::check_name;
-use super::relpath::shown;
 use super::sources::{self, Source};
+use crate::canonical_json::canonical;
+use crate::files::{self, FileError};
+use crate::json::{self, Limit, Object, Value, object};
+use crate::problem::Problem;
+use crate::relpath::shown;
 use crate::transport::Location;
 
 /// The list's name in a project.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use super::identity::PartialIdentity;
-use super::json::{Value, object};
+use crate::json::{Value, object};
 
 /// In which mode a finding was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,8 +220,8 @@ impl fmt::Display for Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::encode::ascii_compact;
     use super::*;
+    use crate::canonical_json::ascii_compact;
 
     #[test]
     fn has_all_keys_and_one_line() {

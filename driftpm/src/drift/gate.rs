@@ -14,16 +14,17 @@ use epk_format::digest::Sha256;
 use rayon::prelude::*;
 
 use super::container::{self, ContainerError};
-use super::files::{self, FileError, MAX_PACKAGE};
 use super::identity::{Identity, PartialIdentity};
 use super::image::{Image, is_image};
-use super::json::{Limit, Value, object};
-use super::keys::sha256_text;
-use super::problem::Problem;
-use super::progress::Progress;
-use super::relpath::{RelPath, shown, sidecar_of};
+use super::trust::DEFAULT_STORE;
 use super::trust::verify::{Trust, verify_package};
-use super::trust::{DEFAULT_STORE, TrustStore};
+use crate::files::{self, FileError, MAX_PACKAGE};
+use crate::json::{Limit, Value, object};
+use crate::keys::sha256_text;
+use crate::problem::Problem;
+use crate::progress::Progress;
+use crate::relpath::{RelPath, shown, sidecar_of};
+use crate::trust::TrustStore;
 
 /// Unsigned packages below this directory are always accepted, unless signatures are required.
 pub const LOCAL_PACKAGES: &str = "build/drift/localpkgs";

@@ -8,17 +8,18 @@ use proptest::sample::Index as Place;
 
 use super::container::{module_ids, read_full, read_identity, read_light};
 use super::index::{Entry, Index, Strictness};
-use super::json::{self, JsonError, Limit, Object};
-use super::keys::PrivateKey;
 use super::lock::Lock;
 use super::lock1::ProjectLock;
 use super::metadata::{KEY, Metadata};
 use super::project::{ProjectFile, Target};
 use super::sidecar::{Draft, check_for_publishing, parse_for_gate, parse_for_publishing};
 use super::sources;
-use super::testing::{key, package};
+use super::testing::package;
 use super::trust::verify::{Trust, verify_package};
-use super::trust::{TrustFile, TrustStore};
+use crate::json::{self, JsonError, Limit, Object};
+use crate::keys::PrivateKey;
+use crate::keys::testing::key;
+use crate::trust::{TrustFile, TrustStore};
 
 /// One valid document of each kind.
 fn documents() -> Vec<Vec<u8>> {

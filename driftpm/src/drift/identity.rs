@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::json::{Object, Value, object};
+use crate::json::{Object, Value, object};
 
 /// A complete identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -16,10 +16,10 @@ use epk_format::resolve::Resolved;
 use epk_format::write::{self, ContentId, Contents, Format, Options, Plan, PlanEntry};
 use epk_format::{OpenOptions, Package};
 
-use super::files::{self, FileError};
-use super::keys::sha256_text;
-use super::problem::Problem;
-use super::relpath::{RelPath, shown};
+use crate::files::{self, FileError};
+use crate::keys::sha256_text;
+use crate::problem::Problem;
+use crate::relpath::{RelPath, shown};
 
 /// The first bytes of an image.
 const MAGIC: [u8; 3] = *b"EPK";

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::encode::canonical;
 use super::identity::{Identity, PartialIdentity};
-use super::json::{self, JsonError, Limit, Object, Value};
-use super::relpath::{RelPath, RelPathError};
+use crate::canonical_json::canonical;
+use crate::json::{self, JsonError, Limit, Object, Value};
+use crate::relpath::{RelPath, RelPathError};
 
 /// The index's name in a repository and in the cache.
 pub const FILE_NAME: &str = "index.json";

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::encode::canonical;
 use super::identity::Identity;
-use super::json::{self, JsonError, Limit, Object, Value, object};
+use crate::canonical_json::canonical;
+use crate::json::{self, JsonError, Limit, Object, Value, object};
 
 /// Why a lock is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,12 +8,12 @@ use epk_format::digest::Sha256;
 
 use super::container::{Blob, Full};
 use super::container_write::{BlobKind, NewBlob, TooLarge, write_container};
-use super::json::{Object, Value, object};
-use super::keys::sha256_text;
 use super::platform::Requirement;
-use super::problem::Problem;
 use super::project::{Fields, Shim, check_name};
-use super::relpath::RelPath;
+use crate::json::{Object, Value, object};
+use crate::keys::sha256_text;
+use crate::problem::Problem;
+use crate::relpath::RelPath;
 
 /// The manifest's key.
 pub const KEY: &str = "drift_package";
@@ -174,9 +174,9 @@ pub fn blob_bytes<'a>(bytes: &'a [u8], blob: &Blob) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::super::container::{read_full, read_light};
-    use super::super::json::{Limit, parse};
     use super::super::testing::package;
     use super::*;
+    use crate::json::{Limit, parse};
 
     fn shim() -> Metadata {
         let text = br#"{"drift_package":{"format":1,"dependencies":{"acme.json":"^1"},

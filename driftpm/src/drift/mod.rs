@@ -5,19 +5,19 @@
 //! |---|---|
 //! | deciding whether packages may be used | [`gate`] |
 //! | reading and writing packages | [`container`], [`container_write`] |
-//! | keys, signatures, trust | [`keys`], [`sidecar`], [`trust`] |
+//! | signatures, trust | [`sidecar`], [`trust`] |
 //! | the files of a project | [`sources`], [`index`], [`lock`], [`cache`] |
 //! | the commands as functions | [`fetch`], [`vendor`], [`publish`], [`doctor`] |
 //! | the command line | [`commands`] |
 //!
 //! Nothing here prints, exits, or reads environment or clock, and progress is told to a
-//! [`progress::Progress`].
+//! [`Progress`](crate::progress::Progress).
 //!
 //! ```
 //! use driftpm::drift::container::read_light;
 //! use driftpm::drift::container_write::{Module, Package, write_package};
 //! use driftpm::drift::identity::Identity;
-//! use driftpm::drift::json::Value;
+//! use driftpm::json::Value;
 //!
 //! let bytes = write_package(&Package {
 //!     identity: Identity {
@@ -38,14 +38,13 @@
 //! ```
 
 pub mod cache;
+pub mod catalog;
 pub mod commands;
 pub mod container;
 pub mod container_write;
 pub mod discovery;
 pub mod doctor;
-pub mod encode;
 pub mod fetch;
-pub mod files;
 pub mod finding;
 pub mod gate;
 #[cfg(test)]
@@ -53,19 +52,14 @@ mod hostile;
 pub mod identity;
 pub mod image;
 pub mod index;
-pub mod json;
-pub mod keys;
 pub mod lock;
 pub mod lock1;
 pub mod metadata;
 pub mod native;
 pub mod plan;
 pub mod platform;
-pub mod problem;
-pub mod progress;
 pub mod project;
 pub mod publish;
-pub mod relpath;
 pub mod repositories;
 pub mod repository;
 pub mod resolve;

@@ -8,14 +8,14 @@ use epk_format::digest::Sha256;
 use rayon::prelude::*;
 
 use super::container::{self, ContainerError};
-use super::files::{self, FileError, MAX_PACKAGE};
 use super::index::{self, Conflict, Entry, Index, IndexError, NewEntry, Strictness};
-use super::json::Limit;
-use super::keys::sha256_text;
-use super::progress::Progress;
-use super::relpath::{RelPath, UnsafeName, package_file_name, shown, sidecar_of};
 use super::sidecar::{SidecarError, check_for_publishing, parse_for_publishing};
 use super::transfer::{Claims, StagedPackage, sync_directories, sync_staged};
+use crate::files::{self, FileError, MAX_PACKAGE};
+use crate::json::Limit;
+use crate::keys::sha256_text;
+use crate::progress::Progress;
+use crate::relpath::{RelPath, UnsafeName, package_file_name, shown, sidecar_of};
 
 /// What to publish, and where to.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::problem::Problem;
 use super::project::{Project, RepositoryKind, RepositorySpec};
 use super::resolve::{DirectorySource, VersionSource};
+use crate::problem::Problem;
 
 /// Opens repositories over a network.
 pub type OpenRemote<'a> = dyn Fn(&RepositorySpec) -> Result<Box<dyn VersionSource>, Problem> + 'a;

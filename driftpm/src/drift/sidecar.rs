@@ -6,9 +6,9 @@
 
 use epk_format::digest::Sha256;
 
-use super::encode::ascii_compact;
-use super::json::{self, JsonError, Limit, Object, Value};
-use super::keys::{KeyError, PrivateKey, PublicKey, SignatureBytes, sha256_text};
+use crate::canonical_json::ascii_compact;
+use crate::json::{self, JsonError, Limit, Object, Value};
+use crate::keys::{KeyError, PrivateKey, PublicKey, SignatureBytes, sha256_text};
 
 const FORMAT: &str = "dmir-pkg-sig";
 
@@ -277,8 +277,8 @@ pub fn check_for_publishing(bytes: &[u8], package: &[u8]) -> Result<(), SidecarE
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::key;
     use super::*;
+    use crate::keys::testing::key;
     use proptest::prelude::*;
 
     fn signed(message: &[u8]) -> Draft {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::json::{self, JsonError, Limit, Value};
+use crate::json::{self, JsonError, Limit, Value};
 
 /// Why a sources file is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,9 +1,8 @@
-//! Packages, keys and stores for the unit tests.
+//! Packages for the unit tests.
 
 use super::container_write::{Module, Package, write_package};
 use super::identity::Identity;
-use super::json::{Value, object};
-use super::keys::PrivateKey;
+use crate::json::{Value, object};
 
 /// A package whose modules are empty.
 pub(crate) fn package(id: &str, version: &str, target: &str, modules: &[&str]) -> Vec<u8> {
@@ -27,9 +26,4 @@ pub(crate) fn package(id: &str, version: &str, target: &str, modules: &[&str]) -
         target: target.to_owned(),
     };
     write_package(&Package { identity, build_epoch: None, modules }).unwrap()
-}
-
-/// A key whose seed is 32 times `byte`.
-pub(crate) fn key(byte: u8) -> PrivateKey {
-    PrivateKey::from_seed(&[byte; 32])
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::files::{self, FileError, Staged};
-use super::json::Limit;
-use super::progress::Progress;
-use super::relpath::{RelPath, sidecar_of};
+use crate::files::{self, FileError, Staged};
+use crate::json::Limit;
+use crate::progress::Progress;
+use crate::relpath::{RelPath, sidecar_of};
 
 /// How many packages are prepared before the first of them is named: enough to keep processors
 /// and disk busy, few enough that an early error wastes little.
@@ -162,8 +162,8 @@ impl Claims {
 
 #[cfg(test)]
 mod tests {
-    use super::super::progress::Silent;
     use super::*;
+    use crate::progress::Silent;
 
     #[test]
     fn results_come_in_order_and_stop_at_the_first_break() {

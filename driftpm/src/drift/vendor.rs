@@ -8,17 +8,17 @@ use epk_format::digest::Sha256;
 
 use super::cache;
 use super::container;
-use super::files::{self, MAX_PACKAGE};
 use super::identity::PartialIdentity;
 use super::index::{Entry, EntryError, Index, Strictness};
-use super::json::{Limit, Value, object};
-use super::keys::sha256_text;
 use super::lock::{Lock, LockedPackage};
-use super::progress::Progress;
-use super::relpath::shown;
 use super::transfer::{
     Claims, StagedPackage, in_order, read_sidecar, sync_directories, sync_staged,
 };
+use crate::files::{self, MAX_PACKAGE};
+use crate::json::{Limit, Value, object};
+use crate::keys::sha256_text;
+use crate::progress::Progress;
+use crate::relpath::shown;
 
 /// Where a project's vendored packages lie.
 pub const DEFAULT_DIR: &str = "vendor/driftpkgs";

@@ -16,8 +16,14 @@
 //! Taken from TUF are numbers, expiry and detached metadata; there is one role, not four: whoever
 //! signs the index also states that it is the newest. Which keys count is the caller's business.
 
+mod epk;
+mod fetch;
+mod publish;
 mod seen;
 mod signed;
 
+pub use epk::{EPK_INDEX, EPK_KIND, EpkIndex, MAX_EPK_INDEX, Release};
+pub use fetch::{Fetcher, Remote, locate};
+pub use publish::{Publication, publish, statement_path, verify};
 pub use seen::{Seen, SeenError};
 pub use signed::{Content, Signed, SignedError, Statement, sign};

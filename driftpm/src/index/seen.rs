@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use epk_format::digest::Sha256;
 
 use super::signed::Signed;
-use crate::drift::encode::canonical;
-use crate::drift::files::{self, FileError};
-use crate::drift::json::{self, Limit, Value, object};
-use crate::drift::keys::sha256_text;
+use crate::canonical_json::canonical;
+use crate::files::{self, FileError};
+use crate::json::{self, Limit, Value, object};
+use crate::keys::sha256_text;
 
 const FORMAT: &str = "seen-snapshot";
 
@@ -131,7 +131,7 @@ impl Seen {
 mod tests {
     use super::super::signed::{Content, Statement, sign};
     use super::*;
-    use crate::drift::keys::PrivateKey;
+    use crate::keys::PrivateKey;
 
     fn signed(number: u64, bytes: &[u8]) -> Signed {
         let statement = Statement {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use epk_format::digest::Sha256;
 
-use crate::drift::encode::canonical;
-use crate::drift::json::{self, JsonError, Limit, Object, Value, object};
-use crate::drift::keys::{PrivateKey, PublicKey, SignatureBytes, sha256_text};
+use crate::canonical_json::canonical;
+use crate::json::{self, JsonError, Limit, Object, Value, object};
+use crate::keys::{PrivateKey, PublicKey, SignatureBytes, sha256_text};
 
 /// What is signed begins with this line, so that the signature is good for nothing else.
 const PREFIX: &[u8] = b"driftpm signed snapshot 1\n";

@@ -48,6 +48,32 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// With what programs are usually told by variables of the environment: proxies, and the
+    /// object store's server, region and keys. `variable` gives those that are set to something.
+    #[must_use]
+    pub fn of_variables(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        let first = |names: &[&str]| names.iter().find_map(|name| variable(name));
+        let keys = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
+        Self {
+            proxies: Proxies {
+                // In capitals it could be a header of a request that a web server runs us for.
+                http: variable("http_proxy"),
+                https: first(&["https_proxy", "HTTPS_PROXY"]),
+                all: first(&["all_proxy", "ALL_PROXY"]),
+                none_for: first(&["no_proxy", "NO_PROXY"]),
+            },
+            s3: S3Settings {
+                endpoint: first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
+                region: first(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
+                keys,
+                token: variable("AWS_SESSION_TOKEN"),
+            },
+            ..Self::default()
+        }
+    }
+}
+
 /// The proxies that programs are usually told by the variables of these names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {

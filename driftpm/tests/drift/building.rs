@@ -93,7 +93,7 @@ fn package_for(id: &str, version: &str, target: &str) -> Vec<u8> {
         Identity { package_id: id.into(), version: version.into(), target: target.into() };
     let module = Module {
         id: format!("{id}.main"),
-        exports: driftpm::drift::json::Value::Null,
+        exports: driftpm::json::Value::Null,
         interface: format!("{{\"module_id\":\"{id}\"}}").into_bytes(),
         payload: format!("{{\"of\":\"{id}\"}}").into_bytes(),
     };

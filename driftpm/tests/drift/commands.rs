@@ -338,6 +338,26 @@ fn doctor_survives_anything() {
     project.write("drift/trust.json", store.to_string());
     let both = codes(&["TRUST_NAMESPACE_INVALID", "TRUST_NAMESPACE_INVALID"]);
     assert_eq!(doctor(&project, "trust").1, both);
+    // What is bound to repositories must be theirs, and must let somebody sign.
+    let kid = "ed25519:gone";
+    let store = |repositories: serde_json::Value| {
+        let store = json!({"format": "drift-trust", "version": 0, "keys": {}, "namespaces": {},
+            "repositories": repositories, "revoked": {kid: {}}});
+        project.write("drift/trust.json", store.to_string());
+        doctor(&project, "trust")
+    };
+    for (repositories, found) in [
+        (json!({"https://a.example/repo": [kid, "ed25519:other"]}), (0, codes(&[]))),
+        (json!({"https://a.example": []}), (0, codes(&[]))),
+        (json!({"https://a.example": [kid]}), (0, codes(&["TRUST_REPOSITORY_REVOKED"]))),
+        (json!({"https://a.example/": ["k"]}), (0, codes(&["TRUST_REPOSITORY_INVALID"]))),
+        (json!({"HTTPS://a.example": ["k"]}), (0, codes(&["TRUST_REPOSITORY_INVALID"]))),
+        (json!({"nowhere": ["k"]}), (0, codes(&["TRUST_REPOSITORY_INVALID"]))),
+        (json!({"https://a.example": "k"}), (0, codes(&["TRUST_REPOSITORY_INVALID"]))),
+        (json!(["k"]), (2, codes(&["TRUST_SCHEMA_INVALID"]))),
+    ] {
+        assert_eq!(store(repositories.clone()), found, "{repositories}");
+    }
     // A directory and a link in the places of packages.
     let path = "repo/acme.http-1.4.0-any.dmp";
     fs::remove_file(project.path(path)).unwrap();

@@ -6,8 +6,8 @@ use std::path::Path;
 use driftpm::drift::container::{read_full, read_light};
 use driftpm::drift::container_write::{BlobKind, NewBlob, write_container};
 use driftpm::drift::sidecar::parse_for_publishing;
-use driftpm::drift::trust::TrustStore;
 use driftpm::drift::trust::verify::{Trust, verify_package};
+use driftpm::trust::TrustStore;
 use epk_format::digest::Sha256;
 use serde_json::{Value, json};
 
@@ -165,7 +165,7 @@ fn gate(root: &Path, case: &Value, sidecar: Option<&[u8]>) -> Result<(), &'stati
         }
         None => TrustStore::default(),
     };
-    let marked = full.manifest.get("unsigned").is_some_and(driftpm::drift::json::Value::is_truthy);
+    let marked = full.manifest.get("unsigned").is_some_and(driftpm::json::Value::is_truthy);
     let allow_unsigned = case["package_root_allows_unsigned"].as_bool().unwrap()
         && !case["require_signatures"].as_bool().unwrap()
         && marked;
@@ -184,7 +184,7 @@ fn known_answers() {
     let mut wrong = Vec::new();
     for case in list {
         let seed = String::from_utf8(read(&root.join(format!("keys/{}.seed", text(case, "key")))));
-        let key = driftpm::drift::keys::PrivateKey::parse_file(&seed.unwrap()).unwrap();
+        let key = driftpm::keys::PrivateKey::parse_file(&seed.unwrap()).unwrap();
         let message = match text(case, "message") {
             "empty" => Vec::new(),
             "abc" => b"abc".to_vec(),

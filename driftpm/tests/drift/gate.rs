@@ -89,10 +89,10 @@ fn the_report_is_there_in_every_failure() {
 #[test]
 fn a_manifest_without_identity_is_refused() {
     let project = Project::new();
-    let manifest = driftpm::drift::json::Object::from([
+    let manifest = driftpm::json::Object::from([
         ("package_id", "p".into()),
         ("modules", Vec::<String>::new().into()),
-        ("blobs", driftpm::drift::json::Object::new().into()),
+        ("blobs", driftpm::json::Object::new().into()),
     ]);
     let bytes = driftpm::drift::container_write::write_container(&manifest, &[]).unwrap();
     project.write("p.dmp", bytes);

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use driftpm::drift::native::{Installed, Job, Ran, Sandbox, Workshop, install};
 use driftpm::drift::platform::Platform;
-use driftpm::drift::problem::Problem;
+use driftpm::problem::Problem;
 use serde_json::{Value, json};
 
 use super::repository::rich_package;

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use driftpm::drift::container_write::{Module, Package, write_package};
 use driftpm::drift::identity::Identity;
-use driftpm::drift::json::Value as Json;
-use driftpm::drift::keys::PrivateKey;
+use driftpm::json::Value as Json;
+use driftpm::keys::PrivateKey;
 use serde_json::{Value, json};
 
 /// A fresh folder; the home directory is `home` in it.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use driftpm::drift::container::read_full;
-use driftpm::drift::json::{Limit, Value as Json, parse};
-use driftpm::drift::keys::sha256_text;
 use driftpm::drift::metadata::{Metadata, attach};
-use driftpm::drift::relpath::RelPath;
 use driftpm::drift::sidecar::Draft;
+use driftpm::json::{Limit, Value as Json, parse};
+use driftpm::keys::sha256_text;
+use driftpm::relpath::RelPath;
 use epk_format::digest::Sha256;
 use serde_json::{Value, json};
 

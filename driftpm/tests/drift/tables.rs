@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use driftpm::drift::encode::{ascii_compact, canonical};
-use driftpm::drift::json;
-use driftpm::drift::keys::{PublicKey, SignatureBytes, decode_base64};
-use driftpm::drift::relpath::RelPath;
-use driftpm::drift::trust::TrustStore;
+use driftpm::canonical_json::{ascii_compact, canonical};
+use driftpm::json;
+use driftpm::keys::{PublicKey, SignatureBytes, decode_base64};
+use driftpm::relpath::RelPath;
+use driftpm::trust::TrustStore;
 use serde_json::Value;
 
 use super::departures;

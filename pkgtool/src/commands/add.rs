@@ -37,7 +37,7 @@ pub(crate) fn add(args: &AddArgs) -> Result<(), Failure> {
     let store = Store::of(if args.system { Owner::System } else { Owner::User })?;
     // Each package is a step of its own: those before one that is refused are installed.
     args.files.iter().try_for_each(|file| {
-        let placed = store::place(file, &store, &options, &input::host(None))?;
+        let placed = store::place(file, &store, &options, Some(&input::host(None)))?;
         if args.json { print_line(to_json(&placed)) } else { print_line(to_line(&placed)) }
     })
 }

@@ -1,6 +1,6 @@
 //! `pkgtool remove`
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -66,9 +66,8 @@ pub(crate) fn remove(args: &RemoveArgs) -> Result<(), Failure> {
             print_line(format!("{}: removed{data}", package.identity))?;
         }
     }
-    // A file system that can't sync a folder has removed the packages all the same.
     if !doomed.is_empty() {
-        let _ = File::open(&store.folder).and_then(|folder| folder.sync_all());
+        store.sync();
     }
     Ok(())
 }
@@ -97,7 +96,8 @@ fn choose<'i>(
     Ok(named.filter(|&(at, _)| !args.old || has_newer(at)).map(|(_, package)| package).collect())
 }
 
-fn refuse_running(doomed: &[&Installed]) -> Result<(), Failure> {
+/// Refuses packages that somebody runs or has mounted.
+pub(crate) fn refuse_running(doomed: &[&Installed]) -> Result<(), Failure> {
     for package in doomed {
         let running = store::is_running(&package.path).map_err(|error| {
             Failure::system(format!("cannot open `{}`", package.path.display()), &error)
@@ -110,7 +110,8 @@ fn refuse_running(doomed: &[&Installed]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unlink(path: &Path) -> Result<(), Failure> {
+/// Removes a package's file.
+pub(crate) fn unlink(path: &Path) -> Result<(), Failure> {
     match fs::remove_file(path) {
         // Somebody else was faster.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

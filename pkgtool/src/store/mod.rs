@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use name::{Identity, Wanted, escape};
 pub(crate) use place::{Placed, place};
+pub(crate) use version::compare as compare_versions;
 
 use crate::exit::Failure;
 use crate::launch::user_data::data_home;
@@ -87,6 +88,12 @@ impl Store {
         }
         found.sort_by(|left, right| order(&left.identity, &right.identity));
         Ok(found)
+    }
+
+    /// Makes it durable that files have gone. A file system that can't sync a folder has removed
+    /// them all the same.
+    pub(crate) fn sync(&self) {
+        let _ = File::open(&self.folder).and_then(|folder| folder.sync_all());
     }
 
     /// Where a package of this name and version lies, or would.

@@ -27,13 +27,14 @@ pub(crate) struct Placed {
 }
 
 /// Copies the package `source` into the store and verifies the copy: every rule, every block and
-/// file, the signature as `options` want it, the manifest, and whether `host` can run it. A crash
+/// file, the signature as `options` want it, the manifest, and whether `host`, if there is one, can
+/// run it. A crash
 /// at any moment leaves the store as it was, or with the package.
 pub(crate) fn place(
     source: &Path,
     store: &Store,
     options: &OpenOptions,
-    host: &Host<'_>,
+    host: Option<&Host<'_>>,
 ) -> Result<Placed, Failure> {
     let mut from = open_file(source)?;
     let copied = from.try_clone().map_err(|error| unreadable(source, &error))?;
@@ -95,11 +96,13 @@ fn verify(
     source: &Path,
     file: File,
     options: &OpenOptions,
-    host: &Host<'_>,
+    host: Option<&Host<'_>>,
 ) -> Result<(Package<File>, Manifest), Failure> {
     let package = Package::open(file, options).map_err(|error| Failure::package(source, &error))?;
     let manifest = package.parse_manifest().map_err(|error| Failure::manifest(source, &error))?;
-    manifest.check_compatibility(host).map_err(|error| Failure::manifest(source, &error))?;
+    if let Some(host) = host {
+        manifest.check_compatibility(host).map_err(|error| Failure::manifest(source, &error))?;
+    }
     let findings = package.audit().into_iter().chain(deep::check(&package).1);
     match findings.into_iter().next() {
         None => Ok((package, manifest)),

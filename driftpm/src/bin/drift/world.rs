@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use driftpm::drift::commands::World;
 use driftpm::drift::native::{Job, Ran, Sandbox};
 use driftpm::drift::platform::{Platform, detect};
-use driftpm::drift::problem::Problem;
-use driftpm::transport::{Proxies, S3Settings, Settings};
+use driftpm::problem::Problem;
+use driftpm::transport::Settings;
 
 /// The folders in which C libraries lie.
 const LIBRARIES: [&str; 5] =
@@ -86,25 +86,8 @@ impl World for Machine {
     }
 
     fn network(&self) -> Settings {
-        let first = |names: &[&str]| names.iter().find_map(|name| variable(name));
-        let keys = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
-        Settings {
-            user_agent: concat!("drift/", env!("CARGO_PKG_VERSION")).to_owned(),
-            proxies: Proxies {
-                // In capitals it could be a header of a request that a web server runs us for.
-                http: variable("http_proxy"),
-                https: first(&["https_proxy", "HTTPS_PROXY"]),
-                all: first(&["all_proxy", "ALL_PROXY"]),
-                none_for: first(&["no_proxy", "NO_PROXY"]),
-            },
-            s3: S3Settings {
-                endpoint: first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
-                region: first(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
-                keys,
-                token: variable("AWS_SESSION_TOKEN"),
-            },
-            ..Settings::default()
-        }
+        let user_agent = concat!("drift/", env!("CARGO_PKG_VERSION")).to_owned();
+        Settings { user_agent, ..Settings::of_variables(&variable) }
     }
 
     fn state_dir(&self) -> Option<PathBuf> {

@@ -4,14 +4,12 @@ use std::path::PathBuf;
 
 use super::super::cache;
 use super::super::fetch::{FetchRequest, fetch};
-use super::super::json::Value;
-use super::super::lock1::{ProjectLock, check_fresh};
-use super::super::problem::Problem;
-use super::super::project::Project;
 use super::super::supply::{Fetched, fetch_locked};
-use super::network::{FirstUseArgs, repositories};
-use super::report::{PlatformArgs, Report, finish, one, root};
+use super::network::ReachArgs;
+use super::report::{Report, locked_project};
 use super::{Failure, Host, status};
+use crate::json::Value;
+use crate::problem::Problem;
 
 /// Fetch packages into the cache: those of drift-project.lock.json from the project's
 /// repositories, or, with --sources, from the sources.
@@ -34,20 +32,15 @@ pub(super) struct Args {
     #[arg(long, requires = "sources")]
     force: bool,
     #[command(flatten)]
-    platform: PlatformArgs,
-    #[command(flatten)]
-    first_use: FirstUseArgs,
-    /// Print a JSON report and nothing else
-    #[arg(long)]
-    json: bool,
+    reach: ReachArgs,
 }
 
 pub(super) fn run(args: Args, host: &mut Host<'_>) -> Result<u8, Failure> {
     let Some(sources) = args.sources else {
-        let result = fetch_project(&args, host).map_err(one);
-        return finish(host, args.json, result);
+        let result = fetch_project(&args, host);
+        return args.reach.finish(host, result);
     };
-    let Args { cache_dir, lock, force, json, .. } = args;
+    let Args { cache_dir, lock, force, reach: ReachArgs { json, .. }, .. } = args;
     let report = fetch(&FetchRequest { sources, cache_dir, lock, force }, host.progress(json));
     if json {
         host.print_json(&report.to_json())?;
@@ -61,12 +54,9 @@ pub(super) fn run(args: Args, host: &mut Host<'_>) -> Result<u8, Failure> {
 
 /// What the project's lock says, from the project's repositories.
 fn fetch_project(args: &Args, host: &Host<'_>) -> Result<Report, Problem> {
-    let project = Project::load(&root())?;
-    let lock = ProjectLock::require(&root())?;
-    check_fresh(&project, &lock)?;
-    let (repositories, platform) =
-        (repositories(&project, &args.first_use, host)?, args.platform.platform(host)?);
-    let progress = host.progress(args.json);
+    let (project, lock) = locked_project()?;
+    let (repositories, platform) = args.reach.open(&project, host)?;
+    let progress = host.progress(args.reach.json);
     let fetched = fetch_locked(&lock, &repositories, &platform, &args.cache_dir, progress)?;
     let list = Value::Array(fetched.iter().map(Fetched::to_json).collect());
     Ok(Report::default().field("mode", "project").field("packages", list))

@@ -1,18 +1,18 @@
 //! `drift index`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::super::files;
-use super::super::json::{Limit, Value};
-use super::super::keys::{PrivateKey, PublicKey};
-use super::super::problem::Problem;
-use super::super::relpath::shown;
 use super::super::repository::{
     BuildRequest, SignRequest, Stated, build, sign_index, verify_index,
 };
 use super::report::{Report, finish, one};
 use super::trust::timestamp;
 use super::{Failure, Host};
+use crate::files;
+use crate::json::{Limit, Value};
+use crate::keys::{PrivateKey, PublicKey};
+use crate::problem::Problem;
+use crate::relpath::shown;
 
 const DAY: u64 = 86_400;
 
@@ -59,18 +59,8 @@ pub(super) struct SignArgs {
     /// The index; the statement is written beside it, with .sig at the end
     #[arg(long = "in", value_name = "FILE")]
     index: PathBuf,
-    /// A private key; may be repeated
-    #[arg(long, value_name = "FILE", required = true, action = clap::ArgAction::Append)]
-    key: Vec<PathBuf>,
-    /// The state's number, above all before; without it one more than the last
-    #[arg(long, value_name = "N")]
-    number: Option<u64>,
-    /// For how many days the index may be used
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=36_500))]
-    days: u64,
-    /// Offer the index packed with Zstandard as well
-    #[arg(long)]
-    pack: bool,
+    #[command(flatten)]
+    signing: SigningArgs,
     /// Print a JSON report and nothing else
     #[arg(long)]
     json: bool,
@@ -97,7 +87,9 @@ pub(super) fn run(command: Command, host: &mut Host<'_>) -> Result<u8, Failure> 
             finish(host, json, build_index(args, now).map_err(one))
         }
         Command::Sign(args) => {
-            let result = sign(&args, host.now).map_err(one);
+            let signed = args.signing.keys();
+            let sign = |keys: Vec<PrivateKey>| args.signing.sign(&args.index, &keys, host.now);
+            let result = signed.and_then(sign).map_err(one);
             finish(host, args.json, result)
         }
         Command::Verify(args) => {
@@ -123,24 +115,55 @@ fn build_index(args: BuildArgs, now: String) -> Result<Report, Problem> {
         )))
 }
 
-fn sign(args: &SignArgs, now: u64) -> Result<Report, Problem> {
-    let mut keys = Vec::new();
-    for path in &args.key {
-        let bytes = files::read(path, Limit::SETTINGS.file())?;
-        let invalid = |message: String| Problem::new("KEY_INVALID", message).in_file(shown(path));
-        let text = String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
-        keys.push(PrivateKey::parse_file(&text).map_err(|error| invalid(error.to_string()))?);
+/// How an index is signed.
+#[derive(Debug, clap::Args)]
+pub(super) struct SigningArgs {
+    /// A private key; may be repeated
+    #[arg(long, value_name = "FILE", required = true, action = clap::ArgAction::Append)]
+    key: Vec<PathBuf>,
+    /// The state's number, above all before; without it one more than the last
+    #[arg(long, value_name = "N")]
+    number: Option<u64>,
+    /// For how many days the index may be used
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    days: u64,
+    /// Offer the index packed with Zstandard as well
+    #[arg(long)]
+    pack: bool,
+}
+
+impl SigningArgs {
+    /// The private keys.
+    pub(super) fn keys(&self) -> Result<Vec<PrivateKey>, Problem> {
+        let read = |path: &PathBuf| {
+            let invalid =
+                |message: String| Problem::new("KEY_INVALID", message).in_file(shown(path));
+            let bytes = files::read(path, Limit::SETTINGS.file())?;
+            let text =
+                String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
+            PrivateKey::parse_file(&text).map_err(|error| invalid(error.to_string()))
+        };
+        self.key.iter().map(read).collect()
     }
-    let stated = sign_index(&SignRequest {
-        index: args.index.clone(),
-        keys: keys.iter().collect(),
-        number: args.number,
-        now,
-        valid_for: args.days.saturating_mul(DAY),
-        pack: args.pack,
-    })?;
-    let number = stated.statement.number;
-    Ok(report(&stated).note(format!("`{}`: state {number}", shown(&args.index))))
+
+    /// Signs `index` by `keys`, and reports it.
+    pub(super) fn sign(
+        &self,
+        index: &Path,
+        keys: &[PrivateKey],
+        now: u64,
+    ) -> Result<Report, Problem> {
+        let stated = sign_index(&SignRequest {
+            index: index.to_owned(),
+            keys: keys.iter().collect(),
+            number: self.number,
+            now,
+            valid_for: self.days.saturating_mul(DAY),
+            pack: self.pack,
+        })?;
+        let number = stated.statement.number;
+        Ok(report(&stated).note(format!("`{}`: state {number}", shown(index))))
+    }
 }
 
 fn verify(args: &VerifyArgs, now: u64) -> Result<Report, Problem> {

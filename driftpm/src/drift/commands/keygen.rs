@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::super::files::create_private;
-use super::super::keys::PrivateKey;
 use super::{Failure, Host};
+use crate::files::create_private;
+use crate::keys::PrivateKey;
 
 /// Make a private key.
 ///

@@ -3,6 +3,7 @@
 //! Exit status: 0 for success; 2 for any failure and for a command line that cannot be
 //! understood; 1 only from `doctor --fail-on degraded`.
 
+mod catalog;
 mod doctor;
 mod fetch;
 mod gate;
@@ -27,13 +28,14 @@ pub use world::World;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
-use super::encode::ascii_compact;
-use super::files::FileError;
-use super::json::Value;
-use super::progress::{Progress, Silent};
+use crate::canonical_json::ascii_compact;
+use crate::files::FileError;
+use crate::json::Value;
+use crate::progress::{Progress, Silent, silent};
 
 /// What the command line needs of the world around it.
 pub struct Host<'a> {
@@ -46,7 +48,7 @@ pub struct Host<'a> {
     /// Fills a buffer with bytes that nobody can guess.
     pub fill_random: &'a dyn Fn(&mut [u8]) -> io::Result<()>,
     /// Told how long work goes on.
-    pub progress: &'a dyn Progress,
+    pub progress: Arc<dyn Progress>,
     /// What projects need of the machine.
     pub world: &'a dyn World,
     /// Data.
@@ -64,7 +66,12 @@ impl fmt::Debug for Host<'_> {
 impl Host<'_> {
     /// Who is told of progress: nobody if the output is for a program.
     fn progress(&self, json: bool) -> &dyn Progress {
-        if json { &Silent } else { self.progress }
+        if json { &Silent } else { &*self.progress }
+    }
+
+    /// The same, for what outlives this call.
+    fn shared_progress(&self, json: bool) -> Arc<dyn Progress> {
+        if json { silent() } else { Arc::clone(&self.progress) }
     }
 
     fn print_json(&mut self, value: &Value) -> Result<(), Failure> {
@@ -93,6 +100,8 @@ enum Command {
     Vendor(vendor::Args),
     #[command(subcommand)]
     Index(index::Command),
+    #[command(subcommand)]
+    Catalog(catalog::Command),
     Search(search::SearchArgs),
     #[command(subcommand)]
     Sources(search::SourcesCommand),
@@ -137,6 +146,7 @@ pub fn run(cli: Cli, host: &mut Host<'_>) -> u8 {
         Command::Fetch(args) => fetch::run(args, host),
         Command::Vendor(args) => vendor::run(args, host),
         Command::Index(command) => index::run(command, host),
+        Command::Catalog(command) => catalog::run(&command, host),
         Command::Search(args) => search::run(&args, host),
         Command::Sources(command) => search::sources(&command, host),
         Command::Doctor(args) => doctor::run(args, host),
@@ -177,7 +187,7 @@ fn status(ok: bool) -> u8 {
 /// Text of a file, which must be UTF-8.
 fn text_of(bytes: Vec<u8>, path: &std::path::Path) -> Result<String, Failure> {
     String::from_utf8(bytes)
-        .map_err(|_| Failure(format!("`{}` is not UTF-8", super::relpath::shown(path))))
+        .map_err(|_| Failure(format!("`{}` is not UTF-8", crate::relpath::shown(path))))
 }
 
 /// A missing file is `None`, any other failure stays one.

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::super::files;
 use super::super::image::Image;
-use super::super::json::Value;
-use super::super::problem::Problem;
-use super::super::relpath::shown;
 use super::super::vendor::DEFAULT_DIR;
 use super::report::{Report, finish, one};
 use super::{Failure, Host};
+use crate::files;
+use crate::json::Value;
+use crate::problem::Problem;
+use crate::relpath::shown;
 
 /// Mount an image of packages where vendored packages lie, read-only.
 ///

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::gate::{TOOLCHAIN_KEYS, USER_STORE, load_trust_so_far};
-use super::super::problem::Problem;
+use super::super::platform::Platform;
 use super::super::project::{Project, RepositoryKind, RepositorySpec};
 use super::super::repositories::{Repositories, Surroundings};
 use super::super::repository::Access;
 use super::super::resolve::VersionSource;
 use super::super::trust::{Consent, DEFAULT_STORE, FirstUse};
-use super::Host;
+use super::report::{PlatformArgs, Report, finish, one};
+use super::{Failure, Host};
 use crate::index::Seen;
+use crate::problem::Problem;
 use crate::transport::Client;
 
 /// Where a toolchain's packages lie beside its binaries.
@@ -31,6 +33,7 @@ pub(super) struct FirstUseArgs {
 pub(super) fn access(
     store: Option<PathBuf>,
     args: &FirstUseArgs,
+    json: bool,
     host: &Host<'_>,
 ) -> Result<Access, Problem> {
     let path = store.unwrap_or_else(|| PathBuf::from(DEFAULT_STORE));
@@ -61,6 +64,7 @@ pub(super) fn access(
         seen: Seen::in_folder(&state.join("drift/indexes")),
         cache: Access::cache_below(&cache),
         now: host.now,
+        progress: host.shared_progress(json),
     })
 }
 
@@ -69,21 +73,45 @@ pub(super) fn store_of(project: &Project) -> Option<PathBuf> {
     project.file.trust.store.as_ref().map(|path| path.below(&project.root))
 }
 
-/// Opens the project's repositories.
-pub(super) fn repositories(
-    project: &Project,
-    args: &FirstUseArgs,
-    host: &Host<'_>,
-) -> Result<Repositories, Problem> {
-    let shared = OnceCell::new();
-    let remote = |spec: &RepositorySpec| -> Result<Box<dyn VersionSource>, Problem> {
-        let shared = shared.get_or_init(|| access(store_of(project), args, host));
-        let access = shared.as_ref().map_err(Clone::clone)?;
-        Ok(Box::new(access.open(&spec.name, &url_of(spec)?)?))
-    };
-    let around =
-        Surroundings { toolchain_packages: toolchain_packages(host), remote: Some(&remote) };
-    Repositories::open(project, &around)
+/// The options of commands that look into the project's repositories.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReachArgs {
+    #[command(flatten)]
+    platform: PlatformArgs,
+    #[command(flatten)]
+    first_use: FirstUseArgs,
+    /// Print a JSON report and nothing else
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl ReachArgs {
+    /// Opens the project's repositories, and says for which platform.
+    pub(super) fn open(
+        &self,
+        project: &Project,
+        host: &Host<'_>,
+    ) -> Result<(Repositories, Platform), Problem> {
+        let shared = OnceCell::new();
+        let remote = |spec: &RepositorySpec| -> Result<Box<dyn VersionSource>, Problem> {
+            let shared =
+                shared.get_or_init(|| access(store_of(project), &self.first_use, self.json, host));
+            let access = shared.as_ref().map_err(Clone::clone)?;
+            Ok(Box::new(access.open(&spec.name, &url_of(spec)?)?))
+        };
+        let around =
+            Surroundings { toolchain_packages: toolchain_packages(host), remote: Some(&remote) };
+        Ok((Repositories::open(project, &around)?, self.platform.platform(host)?))
+    }
+
+    /// Prints what came of it.
+    pub(super) fn finish(
+        &self,
+        host: &mut Host<'_>,
+        result: Result<Report, Problem>,
+    ) -> Result<u8, Failure> {
+        finish(host, self.json, result.map_err(one))
+    }
 }
 
 /// Where a toolchain's packages lie.

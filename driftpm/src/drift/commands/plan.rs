@@ -2,17 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::super::json::Value;
-use super::super::lock1::{ProjectLock, check_fresh};
 use super::super::native::{self, Installed, Workshop};
 use super::super::plan::{self, BuildRequest, Built, DEFAULT_BUILD_DIR, PlanRequest};
 use super::super::platform::Platform;
-use super::super::problem::Problem;
-use super::super::project::Project;
-use super::super::relpath::shown;
 use super::super::supply::Roots;
-use super::report::{PlatformArgs, Report, StoreArgs, finish, one, root};
+use super::report::{PlatformArgs, Report, StoreArgs, finish, locked_project, one, root};
 use super::{Failure, Host, status};
+use crate::json::Value;
+use crate::problem::Problem;
+use crate::relpath::shown;
 
 /// Options of everything that plans.
 #[derive(Debug, clap::Args)]
@@ -162,9 +160,7 @@ pub(super) fn install(args: &InstallArgs, host: &mut Host<'_>) -> Result<u8, Fai
 }
 
 fn install_all(args: &InstallArgs, host: &Host<'_>) -> Result<Vec<Installed>, Vec<Problem>> {
-    let project = Project::load(&root()).map_err(one)?;
-    let lock = ProjectLock::require(&root()).map_err(one)?;
-    check_fresh(&project, &lock).map_err(one)?;
+    let (project, lock) = locked_project().map_err(one)?;
     let platform = args.platform.platform(host).map_err(one)?;
     let roots =
         Roots::of_project(&root(), std::path::Path::new(DEFAULT_BUILD_DIR), &args.package_root)

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::super::json::{Value, object};
-use super::super::problem::Problem;
 use super::super::project::{self, Dependency, Kind, Project, discover};
-use super::super::relpath::shown;
 use super::super::resolve::{Catalogue, Constraint};
-use super::network::{FirstUseArgs, repositories};
-use super::report::{PlatformArgs, Report, finish, one, root};
+use super::network::ReachArgs;
+use super::report::{Report, finish, one, root};
 use super::{Failure, Host};
+use crate::json::{Value, object};
+use crate::problem::Problem;
+use crate::relpath::shown;
 
 /// Make a project in the current folder.
 #[derive(Debug, clap::Args)]
@@ -70,17 +70,12 @@ pub(super) struct AddArgs {
     #[arg(long)]
     replace: bool,
     #[command(flatten)]
-    platform: PlatformArgs,
-    #[command(flatten)]
-    first_use: FirstUseArgs,
-    /// Print a JSON report and nothing else
-    #[arg(long)]
-    json: bool,
+    reach: ReachArgs,
 }
 
 pub(super) fn add(args: &AddArgs, host: &mut Host<'_>) -> Result<u8, Failure> {
-    let result = add_one(args, host).map_err(one);
-    finish(host, args.json, result)
+    let result = add_one(args, host);
+    args.reach.finish(host, result)
 }
 
 fn add_one(args: &AddArgs, host: &Host<'_>) -> Result<Report, Problem> {
@@ -108,8 +103,7 @@ fn add_one(args: &AddArgs, host: &Host<'_>) -> Result<Report, Problem> {
 
 /// Versions compatible with the newest one; a pre-release only if there is nothing else.
 fn newest(args: &AddArgs, project: &Project, host: &Host<'_>) -> Result<Constraint, Problem> {
-    let repositories = repositories(project, &args.first_use, host)?;
-    let platform = args.platform.platform(host)?;
+    let (repositories, platform) = args.reach.open(project, host)?;
     let mut catalogue = Catalogue::new(repositories.all(), &platform);
     if let Some(repository) = &args.repository {
         catalogue.bind(&args.package, repository);

@@ -27,6 +27,6 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, host: &mut Host<'_>) -> Result<u8, Failure> {
     let Args { packages, dest_dir, force, allow_unsigned } = args;
-    publish(&PublishRequest { packages, dest_dir, force, allow_unsigned }, host.progress)?;
+    publish(&PublishRequest { packages, dest_dir, force, allow_unsigned }, host.progress(false))?;
     Ok(0)
 }

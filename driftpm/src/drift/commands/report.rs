@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use super::super::gate::{GateRequest, TOOLCHAIN_KEYS, USER_STORE};
-use super::super::json::{Object, Value};
+use super::super::lock1::{ProjectLock, check_fresh};
 use super::super::platform::Platform;
-use super::super::problem::Problem;
+use super::super::project::Project;
 use super::{Failure, Host, status};
+use crate::json::{Object, Value};
+use crate::problem::Problem;
 
 /// What a command has to say when all went well.
 #[derive(Default)]
@@ -71,10 +73,35 @@ pub(super) fn finish(
     Ok(status(ok))
 }
 
+/// Prints a report that has its fields also where something is wrong: `errors` fail the command,
+/// what is to be looked at does not, and is in `fields` already.
+pub(super) fn finish_with(
+    host: &mut Host<'_>,
+    json: bool,
+    mut fields: Object,
+    errors: &[Problem],
+    look_at: &[Problem],
+) -> Result<u8, Failure> {
+    let ok = errors.is_empty();
+    if json {
+        fields.insert("ok", ok);
+        fields.insert("errors", Value::Array(errors.iter().map(Problem::to_json).collect()));
+        host.print_json(&fields.into())?;
+    } else {
+        for problem in errors {
+            writeln!(host.err, "{problem}")?;
+        }
+        for problem in look_at {
+            writeln!(host.out, "look at: {problem}")?;
+        }
+    }
+    Ok(status(ok))
+}
+
 /// The report of a failure.
 fn failure(problems: &[Problem]) -> Value {
     let errors = Value::Array(problems.iter().map(Problem::to_json).collect());
-    super::super::json::object([("ok", false.into()), ("errors", errors)])
+    crate::json::object([("ok", false.into()), ("errors", errors)])
 }
 
 /// One problem as many.
@@ -85,6 +112,14 @@ pub(super) fn one(problem: Problem) -> Vec<Problem> {
 /// The folder in which commands look for the project: the current one.
 pub(super) fn root() -> PathBuf {
     PathBuf::from(".")
+}
+
+/// The project here, with its lock, which must be there and fit it.
+pub(super) fn locked_project() -> Result<(Project, ProjectLock), Problem> {
+    let project = Project::load(&root())?;
+    let lock = ProjectLock::require(&root())?;
+    check_fresh(&project, &lock)?;
+    Ok((project, lock))
 }
 
 /// Options about the platform.

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::super::files;
-use super::super::json::{Value, object};
 use super::super::lock1::{LOCK_FILE, Migration, ProjectLock, check_fresh, migrate};
-use super::super::problem::Problem;
 use super::super::project::Project;
 use super::super::resolve::{Freedom, Order, resolve_project};
-use super::network::{FirstUseArgs, repositories};
-use super::report::{PlatformArgs, Report, finish, one, root};
+use super::network::ReachArgs;
+use super::report::{Report, root};
 use super::trust::timestamp;
 use super::{Failure, Host};
+use crate::files;
+use crate::json::{Value, object};
+use crate::problem::Problem;
 
 /// Choose versions of everything the project needs, and lock them.
 ///
@@ -24,17 +24,12 @@ pub(super) struct ResolveArgs {
     #[arg(long)]
     minimal: bool,
     #[command(flatten)]
-    platform: PlatformArgs,
-    #[command(flatten)]
-    first_use: FirstUseArgs,
-    /// Print a JSON report and nothing else
-    #[arg(long)]
-    json: bool,
+    reach: ReachArgs,
 }
 
 pub(super) fn resolve(args: &ResolveArgs, host: &mut Host<'_>) -> Result<u8, Failure> {
-    let result = resolve_once(args, host).map_err(one);
-    finish(host, args.json, result)
+    let result = resolve_once(args, host);
+    args.reach.finish(host, result)
 }
 
 fn resolve_once(args: &ResolveArgs, host: &Host<'_>) -> Result<Report, Problem> {
@@ -43,7 +38,7 @@ fn resolve_once(args: &ResolveArgs, host: &Host<'_>) -> Result<Report, Problem> 
         check_fresh(&project, &lock)?;
         return Ok(report(None, &lock, false));
     }
-    write(&project, None, &Freedom::All, order(args.minimal), &args.platform, &args.first_use, host)
+    write(&project, None, &Freedom::All, order(args.minimal), &args.reach, host)
 }
 
 fn order(minimal: bool) -> Order {
@@ -65,17 +60,12 @@ pub(super) struct UpdateArgs {
     #[arg(long)]
     minimal: bool,
     #[command(flatten)]
-    platform: PlatformArgs,
-    #[command(flatten)]
-    first_use: FirstUseArgs,
-    /// Print a JSON report and nothing else
-    #[arg(long)]
-    json: bool,
+    reach: ReachArgs,
 }
 
 pub(super) fn update(args: &UpdateArgs, host: &mut Host<'_>) -> Result<u8, Failure> {
-    let result = update_once(args, host).map_err(one);
-    finish(host, args.json, result)
+    let result = update_once(args, host);
+    args.reach.finish(host, result)
 }
 
 fn update_once(args: &UpdateArgs, host: &Host<'_>) -> Result<Report, Problem> {
@@ -99,15 +89,7 @@ fn update_once(args: &UpdateArgs, host: &Host<'_>) -> Result<Report, Problem> {
         }
         Freedom::Only(free)
     };
-    write(
-        &project,
-        before.as_ref(),
-        &freedom,
-        order(args.minimal),
-        &args.platform,
-        &args.first_use,
-        host,
-    )
+    write(&project, before.as_ref(), &freedom, order(args.minimal), &args.reach, host)
 }
 
 fn write(
@@ -115,13 +97,11 @@ fn write(
     before: Option<&ProjectLock>,
     freedom: &Freedom,
     order: Order,
-    platform: &PlatformArgs,
-    first_use: &FirstUseArgs,
+    reach: &ReachArgs,
     host: &Host<'_>,
 ) -> Result<Report, Problem> {
     let _guard = files::lock_directory(std::path::Path::new("."))?;
-    let (repositories, platform) =
-        (repositories(project, first_use, host)?, platform.platform(host)?);
+    let (repositories, platform) = reach.open(project, host)?;
     let now = timestamp(host.now);
     let mut lock =
         resolve_project(project, &repositories, &platform, order, before, freedom, &now)?;
@@ -187,18 +167,13 @@ pub(super) struct MigrateArgs {
     #[arg(long, value_name = "FILE", default_value = "drift.lock.json")]
     lock: PathBuf,
     #[command(flatten)]
-    platform: PlatformArgs,
-    #[command(flatten)]
-    first_use: FirstUseArgs,
-    /// Print a JSON report and nothing else
-    #[arg(long)]
-    json: bool,
+    reach: ReachArgs,
 }
 
 pub(super) fn lock(command: &LockCommand, host: &mut Host<'_>) -> Result<u8, Failure> {
     let LockCommand::Migrate(args) = command;
-    let result = migrate_once(args, host).map_err(one);
-    finish(host, args.json, result)
+    let result = migrate_once(args, host);
+    args.reach.finish(host, result)
 }
 
 fn migrate_once(args: &MigrateArgs, host: &Host<'_>) -> Result<Report, Problem> {
@@ -207,8 +182,7 @@ fn migrate_once(args: &MigrateArgs, host: &Host<'_>) -> Result<Report, Problem> 
         let message = "exists and is not overwritten";
         return Err(Problem::new("PROJECT_EXISTS", message).in_file(LOCK_FILE));
     }
-    let (repositories, platform) =
-        (repositories(&project, &args.first_use, host)?, args.platform.platform(host)?);
+    let (repositories, platform) = args.reach.open(&project, host)?;
     let now = timestamp(host.now);
     let with = Migration {
         project: &project,

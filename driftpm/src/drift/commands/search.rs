@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::super::discovery::{self, Found, SOURCES_FILE, SourceList};
-use super::super::json::Value;
-use super::super::problem::Problem;
 use super::super::project::{PROJECT_FILE, Project, RepositoryKind};
 use super::super::repository::{Query, Searched, search};
 use super::super::resolve::DirectorySource;
 use super::network::{FirstUseArgs, access, store_of};
 use super::report::{Report, finish, one, root};
 use super::{Failure, Host};
+use crate::json::Value;
+use crate::problem::Problem;
 use crate::transport::{Location, Transport as _};
 
 /// Where a user's list lies below the home directory.
@@ -67,7 +67,7 @@ fn look(args: &SearchArgs, host: &Host<'_>) -> Result<Report, Vec<Problem>> {
             }
             Some(url) => {
                 let access = access_once
-                    .get_or_insert_with(|| access(store.clone(), &args.first_use, host))
+                    .get_or_insert_with(|| access(store.clone(), &args.first_use, args.json, host))
                     .as_ref()
                     .map_err(|problem| one(problem.clone()))?;
                 let source = access.open(&place.name, url);

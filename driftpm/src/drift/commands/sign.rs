@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use epk_format::digest::Sha256;
 
 use super::super::container;
-use super::super::files::{self, MAX_PACKAGE};
-use super::super::json::Limit;
-use super::super::keys::PrivateKey;
-use super::super::relpath::{shown, sidecar_of};
 use super::super::sidecar::Draft;
 use super::{Failure, Host, optional, text_of};
+use crate::files::{self, MAX_PACKAGE};
+use crate::json::Limit;
+use crate::keys::PrivateKey;
+use crate::relpath::{shown, sidecar_of};
 
 /// Sign a package.
 ///

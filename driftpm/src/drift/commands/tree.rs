@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::super::json::{Object, Value, object};
-use super::super::lock1::{ProjectLock, check_fresh};
-use super::super::problem::Problem;
-use super::super::project::Project;
-use super::report::{Report, finish, one, root};
+use super::super::lock1::ProjectLock;
+use super::report::{Report, finish, locked_project, one};
 use super::{Failure, Host};
+use crate::json::{Object, Value, object};
+use crate::problem::Problem;
 
 /// Show the locked packages as a tree.
 #[derive(Debug, clap::Args)]
@@ -17,13 +16,6 @@ pub(super) struct TreeArgs {
     json: bool,
 }
 
-fn load() -> Result<ProjectLock, Problem> {
-    let project = Project::load(&root())?;
-    let lock = ProjectLock::require(&root())?;
-    check_fresh(&project, &lock)?;
-    Ok(lock)
-}
-
 /// `PACKAGE VERSION`
 fn named(lock: &ProjectLock, package: &str) -> String {
     let version = lock.packages.get(package).map(|one| one.identity.version.as_str());
@@ -31,7 +23,7 @@ fn named(lock: &ProjectLock, package: &str) -> String {
 }
 
 pub(super) fn tree(args: &TreeArgs, host: &mut Host<'_>) -> Result<u8, Failure> {
-    let result = load().map(|lock| draw(&lock)).map_err(one);
+    let result = locked_project().map(|(_, lock)| draw(&lock)).map_err(one);
     finish(host, args.json, result)
 }
 
@@ -96,7 +88,7 @@ pub(super) struct WhyArgs {
 }
 
 pub(super) fn why(args: &WhyArgs, host: &mut Host<'_>) -> Result<u8, Failure> {
-    let result = load().and_then(|lock| explain(&lock, &args.package)).map_err(one);
+    let result = locked_project().and_then(|(_, lock)| explain(&lock, &args.package)).map_err(one);
     finish(host, args.json, result)
 }
 

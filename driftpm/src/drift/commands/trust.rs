@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::encode::{ascii_compact, ascii_indented};
-use super::super::files;
-use super::super::json::Limit;
-use super::super::problem::Problem;
-use super::super::trust::{DEFAULT_STORE, TrustFile};
+use super::super::trust::DEFAULT_STORE;
 use super::report::{Report, finish};
 use super::{Failure, Host, optional};
+use crate::canonical_json::{ascii_compact, ascii_indented};
+use crate::files;
+use crate::json::Limit;
+use crate::problem::Problem;
+use crate::trust::TrustFile;
 
 /// Show and change the project's trust store.
 #[derive(Debug, clap::Subcommand)]

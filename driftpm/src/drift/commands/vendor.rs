@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use super::super::cache;
-use super::super::lock1::{ProjectLock, check_fresh};
-use super::super::problem::Problem;
-use super::super::project::{PROJECT_FILE, Project};
+use super::super::project::PROJECT_FILE;
 use super::super::supply::{vendor_image, vendor_locked};
 use super::super::vendor::{DEFAULT_DIR, VendorRequest, vendor};
-use super::report::{Report, finish, one, root};
+use super::report::{Report, finish, locked_project, one, root};
 use super::{Failure, Host, status};
+use crate::problem::Problem;
 
 /// Copy packages from the cache into the project: in a project (with drift-project.json) those of
 /// its lock, elsewhere or with --lock all of them, and lock them.
@@ -64,9 +63,7 @@ pub(super) fn run(args: Args, host: &mut Host<'_>) -> Result<u8, Failure> {
 
 /// The packages of the project's lock, as files or as an image.
 fn vendor_project(args: &Args, host: &Host<'_>) -> Result<Report, Problem> {
-    let project = Project::load(&root())?;
-    let lock = ProjectLock::require(&root())?;
-    check_fresh(&project, &lock)?;
+    let (_, lock) = locked_project()?;
     let vendored = match &args.image {
         Some(image) => vendor_image(&lock, &args.cache_dir, image)?,
         None => vendor_locked(&lock, &args.cache_dir, &args.dest_dir, host.progress(args.json))?,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::native::Sandbox;
 use super::super::platform::Platform;
-use super::super::problem::Problem;
+use crate::problem::Problem;
 use crate::transport::Settings;
 
 /// The machine.

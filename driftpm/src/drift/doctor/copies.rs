@@ -8,16 +8,16 @@ use epk_format::digest::Sha256;
 use rayon::prelude::*;
 
 use super::super::cache;
-use super::super::files::{MAX_PACKAGE, read_below};
 use super::super::finding::Finding;
 use super::super::index::Index;
-use super::super::json::Value;
-use super::super::keys::sha256_text;
 use super::super::lock::LockedPackage;
-use super::super::progress::Progress;
-use super::super::relpath::{RelPath, shown};
 use super::super::transfer::read_sidecar;
 use super::{Check, DoctorRequest, Status, finding};
+use crate::files::{MAX_PACKAGE, read_below};
+use crate::json::Value;
+use crate::keys::sha256_text;
+use crate::progress::Progress;
+use crate::relpath::{RelPath, shown};
 
 type Packages<'a> = Option<&'a BTreeMap<String, LockedPackage>>;
 

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::super::files;
 use super::super::finding::Finding;
 use super::super::identity::{Identity, PartialIdentity};
 use super::super::index::{self, Entry, Index, IndexError, Strictness};
-use super::super::json::{JsonError, Limit};
-use super::super::relpath::shown;
 use super::super::sources::Source;
 use super::inspect::{Inspection, Inspector, Place};
 use super::{Check, Status, finding};
+use crate::files;
+use crate::json::{JsonError, Limit};
+use crate::relpath::shown;
 
 const ID: &str = "indexes";
 

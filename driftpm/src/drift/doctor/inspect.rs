@@ -7,11 +7,11 @@ use epk_format::digest::Sha256;
 use rayon::prelude::*;
 
 use super::super::container;
-use super::super::files::{FileError, MAX_PACKAGE, read_below};
 use super::super::identity::Identity;
-use super::super::keys::sha256_text;
-use super::super::progress::Progress;
-use super::super::relpath::RelPath;
+use crate::files::{FileError, MAX_PACKAGE, read_below};
+use crate::keys::sha256_text;
+use crate::progress::Progress;
+use crate::relpath::RelPath;
 
 /// A directory and a path in it.
 pub(super) type Place = (PathBuf, RelPath);

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use epk_format::digest::Sha256;
 
-use super::super::files::{self, FileError};
 use super::super::finding::Finding;
-use super::super::json::{JsonError, Limit};
-use super::super::keys::sha256_text;
 use super::super::lock::{Lock, LockError, LockedPackage};
-use super::super::relpath::{RelPath, shown};
 use super::super::sources::Source;
 use super::super::transfer::read_sidecar;
 use super::inspect::{Inspection, Inspector, Place};
 use super::{Check, DoctorRequest, Status, finding};
+use crate::files::{self, FileError};
+use crate::json::{JsonError, Limit};
+use crate::keys::sha256_text;
+use crate::relpath::{RelPath, shown};
 
 const ID: &str = "lock";
 

@@ -16,9 +16,9 @@ mod trust;
 use std::path::PathBuf;
 
 use super::finding::{Finding, Mode, sort_findings};
-use super::json::{Object, Value, object};
 use super::platform::Platform;
-use super::progress::Progress;
+use crate::json::{Object, Value, object};
+use crate::progress::Progress;
 
 /// What to look at.
 #[derive(Clone, Debug)]
@@ -106,6 +106,12 @@ impl Check {
 
     fn with_data<const N: usize>(mut self, data: [(&str, Value); N]) -> Self {
         self.data = Some(Object::from(data));
+        self
+    }
+
+    /// With one count more.
+    fn counting(mut self, name: &str, count: usize) -> Self {
+        self.data.get_or_insert_default().insert(name, count);
         self
     }
 

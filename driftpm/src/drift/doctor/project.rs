@@ -8,11 +8,11 @@ use super::super::cache;
 use super::super::finding::Finding;
 use super::super::lock1::{LOCK_FILE, ProjectLock, check_fresh};
 use super::super::platform::Platform;
-use super::super::problem::Problem;
 use super::super::project::{PROJECT_FILE, Project, discover};
-use super::super::relpath::shown;
 use super::super::supply::{Root, Roots, check_platform};
 use super::{Check, Status, finding};
+use crate::problem::Problem;
+use crate::relpath::shown;
 
 const ID: &str = "project";
 

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::super::files;
-use super::super::json::{JsonError, Limit};
-use super::super::relpath::shown;
 use super::super::sources::{self, Source, SourcesError};
 use super::{Check, Status, finding};
+use crate::files;
+use crate::json::{JsonError, Limit};
+use crate::relpath::shown;
 
 const ID: &str = "sources";
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::super::files::{self, FileError};
 use super::super::finding::Finding;
-use super::super::json::{self, JsonError, Limit, Object, Value};
-use super::super::keys::PublicKey;
-use super::super::relpath::shown;
-use super::super::trust::{TrustError, TrustStore, is_reserved};
 use super::{Check, DoctorRequest, OtherStore, Status, finding};
+use crate::files::{self, FileError};
+use crate::json::{self, JsonError, Limit, Object, Value};
+use crate::keys::PublicKey;
+use crate::relpath::shown;
+use crate::transport::Location;
+use crate::trust::{TrustError, TrustStore, is_reserved};
 
 const ID: &str = "trust";
 
@@ -69,8 +70,29 @@ pub(super) fn check(request: &DoctorRequest) -> (Check, BTreeSet<String>) {
         let message = format!("`revoked` is {}, not an object or a list", other.kind());
         fatal.push(finding("TRUST_SCHEMA_INVALID", message).at(&at));
     }
+    let none = Object::new();
+    let repositories = match document.get("repositories") {
+        Some(Value::Object(repositories)) => repositories,
+        Some(other) if other.is_truthy() => {
+            let message = format!("`repositories` is {}, not an object", other.kind());
+            fatal.push(finding("TRUST_SCHEMA_INVALID", message).at(&at));
+            &none
+        }
+        _ => &none,
+    };
+    // Of a store that the gate refuses for its keys, the revocations still say something.
+    match document.get("revoked") {
+        Some(Value::Object(entries)) => {
+            revoked.extend(entries.iter().map(|(kid, _)| kid.to_owned()));
+        }
+        Some(Value::Array(items)) => {
+            revoked.extend(items.iter().filter_map(Value::as_str).map(str::to_owned));
+        }
+        _ => {}
+    }
     let mut findings = key_findings(keys);
     findings.extend(namespace_findings(namespaces));
+    findings.extend(repository_findings(repositories, &revoked));
     let mut findings: Vec<Finding> = findings.into_iter().map(|one| one.at(&at)).collect();
     let (status, summary) = match (fatal.is_empty(), findings.is_empty()) {
         (false, _) => (Status::Fatal, "the trust store is invalid"),
@@ -82,16 +104,12 @@ pub(super) fn check(request: &DoctorRequest) -> (Check, BTreeSet<String>) {
         ("key_count", keys.len().into()),
         ("namespace_count", namespaces.len().into()),
     ]);
-    // Of a store that the gate refuses for its keys, the revocations still say something.
-    match document.get("revoked") {
-        Some(Value::Object(entries)) => {
-            revoked.extend(entries.iter().map(|(kid, _)| kid.to_owned()));
-        }
-        Some(Value::Array(items)) => {
-            revoked.extend(items.iter().filter_map(Value::as_str).map(str::to_owned));
-        }
-        _ => {}
-    }
+    // The two numbers are what others know; a third one only where there is something to count.
+    let check = if repositories.is_empty() {
+        check
+    } else {
+        check.counting("repository_count", repositories.len())
+    };
     (check, revoked)
 }
 
@@ -159,4 +177,38 @@ fn namespace_findings(namespaces: &Object) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What is bound to repositories: a URL as repositories are known by, and keys of which one at
+/// least may sign.
+fn repository_findings(repositories: &Object, revoked: &BTreeSet<String>) -> Vec<Finding> {
+    let problem = |place: &str, kids: &Value| -> Option<(&'static str, String)> {
+        let invalid = |problem: String| Some(("TRUST_REPOSITORY_INVALID", problem));
+        match Location::parse(place) {
+            Err(error) => return invalid(format!("is no URL of one: {error}")),
+            Ok(location) if location.to_string().trim_end_matches('/') != place => {
+                let known = location.to_string();
+                let known = known.trim_end_matches('/');
+                return invalid(format!("is never asked for: it is known as `{known}`"));
+            }
+            Ok(_) => {}
+        }
+        let Some(kids) = kids.as_strings().filter(|kids| kids.iter().all(|kid| !kid.is_empty()))
+        else {
+            return invalid("has no list of key ids".to_owned());
+        };
+        if kids.is_empty() || !kids.iter().all(|kid| revoked.contains(*kid)) {
+            return None;
+        }
+        Some((
+            "TRUST_REPOSITORY_REVOKED",
+            "has revoked keys only; `drift trust rotate` puts another one in their place"
+                .to_owned(),
+        ))
+    };
+    let finding = |(place, kids): (&str, &Value)| {
+        let (code, problem) = problem(place, kids)?;
+        Some(finding(code, format!("repository {place:?} {problem}")))
+    };
+    repositories.iter().filter_map(finding).collect()
 }

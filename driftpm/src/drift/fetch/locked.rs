@@ -2,9 +2,9 @@
 
 use super::super::finding::{Finding, Mode};
 use super::super::lock::{Lock, LockedPackage};
-use super::super::relpath::RelPath;
 use super::super::sources::Source;
 use super::pick::{Pick, Pin};
+use crate::relpath::RelPath;
 
 /// The locked packages sorted by id; an error stands in the place of its package.
 pub(super) fn picks(lock: &Lock, sources: &[Source]) -> Vec<Result<Pick, Finding>> {

@@ -13,15 +13,15 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use super::cache;
-use super::files::{self, FileError};
 use super::finding::{Finding, Mode};
 use super::index::{Entry, Index, Strictness};
-use super::json::{Limit, Value, object};
 use super::lock::Lock;
-use super::progress::Progress;
-use super::relpath::shown;
 use super::sources::{self, Source};
 use super::transfer::{Claims, in_order, sync_directories, sync_staged};
+use crate::files::{self, FileError};
+use crate::json::{Limit, Value, object};
+use crate::progress::Progress;
+use crate::relpath::shown;
 use pick::Pick;
 
 /// What to fetch, and where to.

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use epk_format::digest::Sha256;
 
 use super::super::container::{self, ContainerError};
-use super::super::files::{FileError, MAX_PACKAGE, read_below};
 use super::super::finding::{Finding, Mode};
 use super::super::identity::{Identity, PartialIdentity};
 use super::super::index::{self, NewEntry};
-use super::super::json::{Value, object};
-use super::super::keys::sha256_text;
-use super::super::relpath::{RelPath, shown};
 use super::super::transfer::{StagedPackage, read_sidecar};
 use super::internal;
+use crate::files::{FileError, MAX_PACKAGE, read_below};
+use crate::json::{Value, object};
+use crate::keys::sha256_text;
+use crate::relpath::{RelPath, shown};
 
 /// Who says what the package must be.
 #[derive(Clone, Debug)]

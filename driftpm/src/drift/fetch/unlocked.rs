@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::super::files;
 use super::super::finding::{Finding, Mode};
 use super::super::identity::PartialIdentity;
 use super::super::index::{self, Entry, Index, Strictness};
-use super::super::json::Limit;
-use super::super::relpath::shown;
 use super::super::sources::Source;
 use super::internal;
 use super::pick::{Pick, Pin};
+use crate::files;
+use crate::json::Limit;
+use crate::relpath::shown;
 
 /// The best candidate for each package id, sorted by id. `sources` are sorted by priority and
 /// id, so the first candidate is the best one but for its path.

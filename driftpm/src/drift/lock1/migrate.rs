@@ -7,17 +7,17 @@ use std::path::Path;
 use epk_format::digest::Sha256;
 
 use super::super::container;
-use super::super::files;
-use super::super::json::Limit;
-use super::super::keys::sha256_text;
 use super::super::lock::{Lock, LockedPackage};
 use super::super::metadata::Metadata;
 use super::super::platform::Platform;
-use super::super::problem::Problem;
 use super::super::project::Project;
-use super::super::relpath::shown;
 use super::super::repositories::Repositories;
 use super::{Locked, ProjectLock, check_fresh, requests};
+use crate::files;
+use crate::json::Limit;
+use crate::keys::sha256_text;
+use crate::problem::Problem;
+use crate::relpath::shown;
 
 /// What is needed to migrate.
 #[derive(Debug)]

@@ -14,14 +14,14 @@ pub use stale::{check_fresh, requests};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::encode::indented;
-use super::files::{self, FileError};
 use super::identity::Identity;
-use super::json::{self, Limit, Object, Value, object};
 use super::platform::{Platform, Requirement};
-use super::problem::Problem;
 use super::project::{Fields, check_name};
-use super::relpath::{package_file_name, shown};
+use crate::canonical_json::indented;
+use crate::files::{self, FileError};
+use crate::json::{self, Limit, Object, Value, object};
+use crate::problem::Problem;
+use crate::relpath::{package_file_name, shown};
 
 /// The lock's name, beside the project's file.
 pub const LOCK_FILE: &str = "drift-project.lock.json";
@@ -87,13 +87,13 @@ impl Locked {
     ///
     /// # Errors
     /// `PROJECT_LOCK_INVALID` if its identity is no safe name; a lock that was read has none such.
-    pub fn place(&self) -> Result<super::relpath::RelPath, Problem> {
+    pub fn place(&self) -> Result<crate::relpath::RelPath, Problem> {
         let Identity { package_id, version, target } = &self.identity;
         let invalid = |error: &dyn ToString| {
             Problem::new("PROJECT_LOCK_INVALID", error.to_string()).about(package_id.as_str())
         };
         let name = package_file_name(package_id, version, target).map_err(|e| invalid(&e))?;
-        super::relpath::RelPath::parse(&format!("{package_id}/{version}/{name}"))
+        crate::relpath::RelPath::parse(&format!("{package_id}/{version}/{name}"))
             .map_err(|e| invalid(&e))
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::problem::Problem;
 use super::super::project::{PROJECT_FILE, Project};
 use super::super::resolve::Constraint;
 use super::{LOCK_FILE, ProjectLock, Request};
+use crate::problem::Problem;
 
 /// What the project asks for, as a lock notes it.
 #[must_use]

@@ -8,17 +8,17 @@ use epk_format::digest::Sha256;
 
 use super::super::cache;
 use super::super::container;
-use super::super::encode::canonical;
-use super::super::files;
 use super::super::identity::Identity;
-use super::super::json::{Value, object};
-use super::super::keys::sha256_text;
 use super::super::metadata::{Metadata, blob_bytes};
 use super::super::platform::Platform;
-use super::super::problem::Problem;
 use super::super::project::Shim;
-use super::super::relpath::{RelPath, package_file_name, shown};
 use super::{Job, Recipe, Sandbox, Tool};
+use crate::canonical_json::canonical;
+use crate::files;
+use crate::json::{Value, object};
+use crate::keys::sha256_text;
+use crate::problem::Problem;
+use crate::relpath::{RelPath, package_file_name, shown};
 
 /// The largest input of a native part: a shim is small.
 const MAX_INPUT: u64 = 1 << 24;

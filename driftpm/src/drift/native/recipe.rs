@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use epk_format::digest::Sha256;
 
-use super::super::encode::canonical;
-use super::super::json::{Object, Value, object};
 use super::super::metadata::Metadata;
 use super::super::platform::Platform;
-use super::super::problem::Problem;
 use super::super::project::Shim;
+use crate::canonical_json::canonical;
+use crate::json::{Object, Value, object};
+use crate::problem::Problem;
 
 /// The ending of outputs.
 pub const OBJECT: &str = ".o";

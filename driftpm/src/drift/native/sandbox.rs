@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::super::problem::Problem;
+use crate::problem::Problem;
 
 /// One run of a compiler.
 #[derive(Clone, Copy, Debug)]

@@ -12,21 +12,21 @@ use std::process::{Command, Stdio};
 use epk_format::digest::Sha256;
 
 use super::super::container;
-use super::super::encode::indented;
-use super::super::files::{self, MAX_PACKAGE};
 use super::super::gate::gate;
 use super::super::identity::Identity;
-use super::super::json::{Value, object};
-use super::super::keys::sha256_text;
 use super::super::metadata::{Metadata, attach};
 use super::super::native::{Installed, Tool, Workshop, install_package};
-use super::super::problem::Problem;
-use super::super::progress::Progress;
 use super::super::project::{Kind, Project};
-use super::super::relpath::{RelPath, shown};
 use super::super::resolve::Constraint;
 use super::gather::{Gathered, gate_request, gather, refusals};
 use super::{Plan, PlanRequest, Step};
+use crate::canonical_json::indented;
+use crate::files::{self, MAX_PACKAGE};
+use crate::json::{Value, object};
+use crate::keys::sha256_text;
+use crate::problem::Problem;
+use crate::progress::Progress;
+use crate::relpath::{RelPath, shown};
 
 /// The name of the plan and of the compiler's words among a target's intermediates.
 const PLAN_FILE: &str = "plan.json";
@@ -340,9 +340,9 @@ fn remove_other_versions(folder: &Path, name: &str, keep: &Path) -> Result<(), P
             container::read_light(&bytes).is_ok_and(|light| light.identity.package_id == name)
         });
         if same {
-            files::remove_if_there(&super::super::relpath::sidecar_of(&path))?;
+            files::remove_if_there(&crate::relpath::sidecar_of(&path))?;
             files::remove_if_there(&path)?;
         }
     }
-    Ok(files::remove_if_there(&super::super::relpath::sidecar_of(keep))?)
+    Ok(files::remove_if_there(&crate::relpath::sidecar_of(keep))?)
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::project::{Kind, ProjectFile, Target};
-use super::super::relpath::shown;
+use crate::relpath::shown;
 
 /// What a command line is made of.
 pub(super) struct Words<'a> {

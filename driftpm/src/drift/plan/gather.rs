@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use super::super::gate::{GateReport, GateRequest, gate};
 use super::super::lock1::{LOCK_FILE, Locked, ProjectLock, check_fresh};
 use super::super::platform::Platform;
-use super::super::problem::Problem;
-use super::super::progress::Progress;
 use super::super::project::{Kind, Project, Target, Targets, discover};
-use super::super::relpath::{package_file_name, shown};
 use super::super::supply::{Root, Roots, check_platform, local_packages};
 use super::command::{Words, arguments};
 use super::{Plan, Step, Used};
+use crate::problem::Problem;
+use crate::progress::Progress;
+use crate::relpath::{package_file_name, shown};
 
 /// What to plan.
 #[derive(Clone, Debug, Default)]
@@ -165,7 +165,7 @@ fn packages_of<'a>(project: &'a Project, targets: &[&'a Target]) -> BTreeSet<&'a
 /// The gate's request for files, under the project's trust.
 pub(super) fn gate_request(request: &PlanRequest, project: &Project) -> GateRequest {
     let trust = &project.file.trust;
-    let below = |path: &super::super::relpath::RelPath| path.below(&request.root);
+    let below = |path: &crate::relpath::RelPath| path.below(&request.root);
     let mut asked = request.stores.clone();
     if asked.trust_store.is_none() {
         asked.trust_store = trust.store.as_ref().map(below);

@@ -12,13 +12,13 @@ use std::path::PathBuf;
 
 use super::gate::Verdict;
 use super::identity::Identity;
-use super::json::{Object, Value, object};
 use super::lock1::Locked;
 use super::platform::Platform;
-use super::problem::Problem;
 use super::project::Target;
-use super::relpath::shown;
 use super::supply::Where;
+use crate::json::{Object, Value, object};
+use crate::problem::Problem;
+use crate::relpath::shown;
 
 /// Where things are built, below the project's root.
 pub const DEFAULT_BUILD_DIR: &str = "build/drift";

@@ -11,9 +11,9 @@ use std::fmt;
 
 use epk_format::digest::Sha256;
 
-use super::json::{Object, Value, object};
-use super::problem::Problem;
 use super::project::Fields;
+use crate::json::{Object, Value, object};
+use crate::problem::Problem;
 
 /// What a machine is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,8 +217,8 @@ fn words(fields: &Fields<'_>, key: &'static str) -> Result<BTreeSet<String>, Pro
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::{Limit, parse};
     use super::*;
+    use crate::json::{Limit, parse};
 
     fn linux() -> Platform {
         Platform {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::super::json::{Object, Value};
-use super::super::problem::Problem;
 use super::super::project::Fields;
 use super::{LibcVersion, Platform, is_word, not_a_word, words};
+use crate::json::{Object, Value};
+use crate::problem::Problem;
 
 /// A requirement; the empty one is met everywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::problem::Problem;
-use super::super::relpath::{RelPath, shown};
 use super::{Kind, PROJECT_FILE, Project, TARGET_FILE, Target, read_document};
+use crate::problem::Problem;
+use crate::relpath::{RelPath, shown};
 
 /// Folders in which nothing is looked for, wherever they lie: what is built, fetched or copied
 /// there may have target files of its own.

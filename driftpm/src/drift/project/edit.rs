@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::super::encode::indented_as_read;
-use super::super::files;
-use super::super::json::{Object, Value, object};
-use super::super::problem::Problem;
-use super::super::relpath::shown;
 use super::{
     Dependency, PROJECT_FILE, ProjectFile, TARGET_FILE, Target, check_name, read_document,
 };
+use crate::canonical_json::indented_as_read;
+use crate::files;
+use crate::json::{Object, Value, object};
+use crate::problem::Problem;
+use crate::relpath::shown;
 
 /// Makes a project called `name` in `root`; with `target` also one target in `root`, a program or
 /// a package.

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use semver::Version;
 
-use super::super::json::{Object, Value};
-use super::super::problem::Problem;
-use super::super::relpath::RelPath;
+use crate::json::{Object, Value};
+use crate::problem::Problem;
+use crate::relpath::RelPath;
 
 /// The fields of an object that is being read.
 pub(in crate::drift) struct Fields<'a> {
@@ -58,7 +58,7 @@ impl<'a> Fields<'a> {
         match self.get(key) {
             Some(Value::Number(found)) if found.as_u64() == Some(number) => Ok(()),
             Some(found) => {
-                let found = super::super::encode::canonical(found);
+                let found = crate::canonical_json::canonical(found);
                 Err(self.wrong(key, format!("{found}, only {number} is known")))
             }
             None => Err(self.missing(key)),

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::json::{Object, Value};
-use super::super::problem::Problem;
-use super::super::relpath::RelPath;
 use super::super::resolve::Constraint;
 use super::{FORMAT, Fields, check_name};
+use crate::json::{Object, Value};
+use crate::problem::Problem;
+use crate::relpath::RelPath;
 
 /// What the project's file says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,10 +18,10 @@ pub use target::{Kind, LinkLibrary, Shim, Target};
 
 use std::path::{Path, PathBuf};
 
-use super::files::{self, FileError};
-use super::json::{self, Limit, Object, Value};
-use super::problem::Problem;
-use super::relpath::shown;
+use crate::files::{self, FileError};
+use crate::json::{self, Limit, Object, Value};
+use crate::problem::Problem;
+use crate::relpath::shown;
 
 /// The name of the project's file, at the project's root.
 pub const PROJECT_FILE: &str = "drift-project.json";

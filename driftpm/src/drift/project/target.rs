@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use semver::Version;
 
-use super::super::json::{Object, Value, object};
 use super::super::platform::Requirement;
-use super::super::problem::Problem;
-use super::super::relpath::RelPath;
 use super::{FORMAT, Fields, check_name};
+use crate::json::{Object, Value, object};
+use crate::problem::Problem;
+use crate::relpath::RelPath;
 
 /// What a target becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

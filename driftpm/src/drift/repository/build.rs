@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use semver::Version;
 
 use super::super::container;
-use super::super::encode::canonical;
-use super::super::files::{self, MAX_PACKAGE};
-use super::super::json::{self, Limit, Object, Value, object};
-use super::super::problem::Problem;
-use super::super::relpath::RelPath;
 use super::super::resolve::{DirectorySource, VersionSource as _};
 use super::entry::Entry;
 use super::file::{Index, KIND, MAX_INDEX};
+use crate::canonical_json::canonical;
+use crate::files::{self, MAX_PACKAGE};
+use crate::json::{self, Limit, Object, Value, object};
+use crate::problem::Problem;
+use crate::relpath::RelPath;
 use crate::transport::{Location, zstd};
 
 /// What to build.
@@ -52,6 +52,45 @@ pub struct Built {
     pub changed: bool,
 }
 
+/// A package as an index lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// One line for people.
+    pub description: Option<String>,
+    /// Words by which it can be found.
+    pub tags: Vec<String>,
+    /// Its versions.
+    pub entries: Vec<Entry>,
+}
+
+/// The text of an index: versions sorted as semantic versions, then by target.
+#[must_use]
+pub fn render(base_url: Option<&str>, packages: impl IntoIterator<Item = Listed>) -> Vec<u8> {
+    let mut list = Object::new();
+    for Listed { id, description, tags, mut entries } in packages {
+        entries.sort_by_cached_key(|entry| {
+            let identity = &entry.offer.identity;
+            let version = Version::parse(&identity.version).ok();
+            (version, identity.version.clone(), identity.target.clone())
+        });
+        let package = object([
+            ("description", description.into()),
+            ("tags", tags.into()),
+            ("versions", Value::Array(entries.iter().map(Entry::to_json).collect())),
+        ]);
+        list.insert(id, package);
+    }
+    let document = object([
+        ("format", KIND.into()),
+        ("version", Value::from(1_usize)),
+        ("base_url", base_url.into()),
+        ("packages", list.into()),
+    ]);
+    canonical(&document).into_bytes()
+}
+
 /// Description and tags by package.
 type About = BTreeMap<String, (Option<String>, Vec<String>)>;
 
@@ -82,7 +121,7 @@ pub fn build(request: &BuildRequest) -> Result<Built, Problem> {
     }
 
     let source = DirectorySource::new("artifacts", &request.artifacts);
-    let mut packages = Object::new();
+    let mut packages = Vec::new();
     let mut built = Built { packages: 0, versions: 0, added: 0, changed: true };
     for id in source.packages()? {
         let mut entries = Vec::new();
@@ -99,20 +138,10 @@ pub fn build(request: &BuildRequest) -> Result<Built, Problem> {
             }
             entries.push(entry);
         }
-        entries.sort_by_cached_key(|entry| {
-            let identity = &entry.offer.identity;
-            let version = Version::parse(&identity.version).ok();
-            (version, identity.version.clone(), identity.target.clone())
-        });
         built.packages += 1;
         built.versions += entries.len();
         let (description, tags) = about.get(&id).cloned().unwrap_or_default();
-        let package = object([
-            ("description", description.into()),
-            ("tags", tags.into()),
-            ("versions", Value::Array(entries.iter().map(Entry::to_json).collect())),
-        ]);
-        packages.insert(id, package);
+        packages.push(Listed { id, description, tags, entries });
     }
     if let (Some((id, version, target)), false) = (published.keys().next(), request.force) {
         let message = format!("{id} {version} ({target}) was published and is not there any more");
@@ -120,13 +149,7 @@ pub fn build(request: &BuildRequest) -> Result<Built, Problem> {
             .about(id.as_str())
             .hint("`--force` takes it out of the index; others may have locked it"));
     }
-    let document = object([
-        ("format", KIND.into()),
-        ("version", Value::from(1_usize)),
-        ("base_url", request.base_url.as_deref().into()),
-        ("packages", packages.into()),
-    ]);
-    let bytes = canonical(&document).into_bytes();
+    let bytes = render(request.base_url.as_deref(), packages);
     built.changed = earlier_bytes.as_deref() != Some(&bytes);
     files::create_dirs(files::parent_of(&request.out))?;
     files::write_atomically(&request.out, &bytes)?;
@@ -149,9 +172,8 @@ fn entry(request: &BuildRequest, offer: super::super::resolve::Offer) -> Result<
     container::read_full(&bytes).map_err(|error| {
         Problem::new("REPOSITORY_INVALID", error.to_string()).in_file(path.as_str())
     })?;
-    let packed_path = format!("{path}.zst");
-    let beside = request.artifacts.join(&packed_path);
     if request.pack {
+        let beside = request.artifacts.join(format!("{path}.zst"));
         let packed = zstd::compress(&bytes);
         if packed.len() < bytes.len() {
             files::write_atomically(&beside, &packed)?;
@@ -160,19 +182,27 @@ fn entry(request: &BuildRequest, offer: super::super::resolve::Offer) -> Result<
         }
     }
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    let packed = match fs::read(&beside) {
-        Ok(packed) => {
-            // A packed copy of something else would only be found out by those who fetch it.
-            let same = zstd::decompress(&packed, size).is_ok_and(|unpacked| unpacked == bytes);
-            if !same {
-                let message = format!("it is no packed copy of `{path}`");
-                return Err(Problem::new("REPOSITORY_INVALID", message).in_file(packed_path));
-            }
-            Some(packed_path)
-        }
-        Err(_) => None,
-    };
+    let packed = packed_copy(&request.artifacts, &path, &bytes)?;
     Ok(Entry { offer, size, published_at: request.now.clone(), packed, understood: true })
+}
+
+/// The path of the packed copy beside the package at `path`, if there is one.
+///
+/// # Errors
+/// `REPOSITORY_INVALID`: it is a copy of something else, which only those would find out who fetch it.
+pub(in crate::drift) fn packed_copy(
+    folder: &Path,
+    path: &RelPath,
+    bytes: &[u8],
+) -> Result<Option<String>, Problem> {
+    let packed_path = format!("{path}.zst");
+    let Ok(packed) = fs::read(folder.join(&packed_path)) else { return Ok(None) };
+    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if zstd::decompress(&packed, size).is_ok_and(|unpacked| unpacked == bytes) {
+        return Ok(Some(packed_path));
+    }
+    let message = format!("it is no packed copy of `{path}`");
+    Err(Problem::new("REPOSITORY_INVALID", message).in_file(packed_path))
 }
 
 fn check_unchanged(before: &Entry, now: &Entry, force: bool) -> Result<(), Problem> {

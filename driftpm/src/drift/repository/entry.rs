@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::super::identity::Identity;
-use super::super::json::{Object, Value, object};
-use super::super::keys::sha256_text;
 use super::super::platform::Requirement;
-use super::super::problem::Problem;
 use super::super::project::Fields;
 use super::super::resolve::Offer;
 use super::file::INDEX_NAME;
+use crate::json::{Object, Value, object};
+use crate::keys::sha256_text;
+use crate::problem::Problem;
 
 /// One package file, as an index lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]

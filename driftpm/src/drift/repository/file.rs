@@ -9,9 +9,9 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::super::json::{self, Limit};
-use super::super::problem::Problem;
 use super::entry::Entry;
+use crate::json::{self, Limit};
+use crate::problem::Problem;
 
 /// The index's name in a repository.
 pub const INDEX_NAME: &str = "drift-index.json";

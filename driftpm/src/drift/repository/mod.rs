@@ -14,7 +14,8 @@ mod remote;
 mod search;
 mod sign;
 
-pub use build::{BuildRequest, Built, build};
+pub(in crate::drift) use build::packed_copy;
+pub use build::{BuildRequest, Built, Listed, build, render};
 pub use entry::Entry;
 pub use file::{Head, INDEX_NAME, Index, KIND};
 pub use remote::{Access, RemoteSource};

@@ -6,23 +6,19 @@ use std::sync::{Arc, OnceLock};
 
 use epk_format::digest::Sha256;
 
-use super::super::files::{self, MAX_PACKAGE};
-use super::super::json::Limit;
-use super::super::keys::sha256_text;
-use super::super::problem::Problem;
 use super::super::resolve::{Artifact, Offer, VersionSource};
 use super::super::trust::FirstUse;
 use super::file::{INDEX_NAME, Index, KIND, MAX_INDEX};
-use crate::index::{Seen, Signed};
-use crate::transport::{
-    Client, ErrorKind, Location, Request, Silent, Transport as _, TransportError, zstd,
-};
-
-/// How often a download is made that another process takes away.
-const TRIES: usize = 5;
+use crate::files::MAX_PACKAGE;
+use crate::index::{Fetcher, Remote, Seen, Signed, locate};
+use crate::json::Limit;
+use crate::keys::sha256_text;
+use crate::problem::Problem;
+use crate::progress::Progress;
+use crate::transport::{Client, ErrorKind, Location, Transport as _, zstd};
 
 /// What all repositories of a run share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Access {
     /// Fetches.
     pub client: Arc<Client>,
@@ -34,6 +30,14 @@ pub struct Access {
     pub cache: PathBuf,
     /// The time, in seconds since 1970.
     pub now: u64,
+    /// Told what comes.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("cache", &self.cache).finish_non_exhaustive()
+    }
 }
 
 /// A repository behind a signed index. Nothing is fetched until something is asked for.
@@ -45,12 +49,6 @@ pub struct RemoteSource {
     place: String,
     access: Access,
     index: OnceLock<Result<Index, Problem>>,
-}
-
-impl From<TransportError> for Problem {
-    fn from(error: TransportError) -> Self {
-        Self::new(error.kind.code(), error.to_string())
-    }
 }
 
 impl RemoteSource {
@@ -92,93 +90,33 @@ impl RemoteSource {
     }
 
     fn locate(&self, reference: &str) -> Result<Location, Problem> {
-        self.base.join(reference).map_err(|error| Problem::new("REPOSITORY_URL", error.to_string()))
+        locate(&self.base, reference)
+    }
+
+    fn fetcher(&self) -> Fetcher<'_> {
+        let Access { client, seen, cache, now, progress, .. } = &self.access;
+        Fetcher { client, seen, cache, now: *now, progress: &**progress }
     }
 
     fn load(&self) -> Result<Index, Problem> {
-        let access = &self.access;
-        let path = self.locate(&format!("{INDEX_NAME}.sig"))?;
-        let statement = match access.client.read(&path, Limit::SIDECAR.file()) {
-            Ok(statement) => statement,
-            Err(error) if error.kind == ErrorKind::NotFound => {
-                let message = "it has no signed index";
-                return Err(Problem::new("INDEX_SIGNATURE_MISSING", message)
-                    .in_file(path.to_string())
-                    .hint("a repository is made by `drift index build` and `drift index sign`"));
-            }
-            Err(error) => return Err(error.into()),
+        let (base, place) = (&self.base, self.place.as_str());
+        let file = Remote {
+            base,
+            place,
+            shown: &self.name,
+            name: INDEX_NAME,
+            kind: KIND,
+            limit: MAX_INDEX,
         };
-        let at_path = |problem: Problem| problem.in_file(path.to_string());
-        let signed = Signed::parse(&statement, KIND).map_err(|error| at_path(error.into()))?;
-        // Who says it comes first: the rest is worth no more than that.
-        access.trust.admit_index(&self.place, &signed).map_err(at_path)?;
-        signed.statement.check_time(access.now).map_err(|error| at_path(error.into()))?;
-        access
-            .seen
-            .accept(&self.place, &signed)
-            .map_err(|error| at_path(Problem::new(error.code(), error.to_string())))?;
-        Index::parse(self.content(&signed)?)
-    }
-
-    /// The index that the statement is about: the one we have, else the packed one, else the plain
-    /// one.
-    fn content(&self, signed: &Signed) -> Result<Vec<u8>, Problem> {
-        let folder = self.access.cache.join("indexes");
-        files::create_dirs(&folder)?;
-        let kept = folder.join(format!("{}.json", Sha256::of(self.place.as_bytes())));
-        let statement = &signed.statement;
-        if let Ok(bytes) = files::read(&kept, statement.content.size)
-            && statement.check_content(&bytes).is_ok()
-        {
-            return Ok(bytes);
-        }
-        let size = statement.content.size;
-        if size > MAX_INDEX {
-            let message = format!("the index has {size} bytes: too many");
-            return Err(Problem::new("INDEX_TOO_LARGE", message));
-        }
-        let bytes = match &statement.packed {
-            Some(packed) => {
-                let bytes =
-                    self.download(&format!("{INDEX_NAME}.zst"), Some(packed.size), MAX_INDEX)?;
-                if Sha256::of(&bytes) != packed.sha256 {
-                    let message = "the packed index is not what the statement says";
-                    return Err(Problem::new("INDEX_CONTENT_MISMATCH", message));
-                }
-                zstd::decompress(&bytes, size)
-                    .map_err(|error| Problem::new("INDEX_CONTENT_MISMATCH", error.to_string()))?
+        let admit = |signed: &Signed| self.access.trust.admit_index(place, signed);
+        let fetched = self.fetcher().fetch(&file, admit);
+        let (_, bytes) = fetched.map_err(|problem| match problem.code {
+            "INDEX_SIGNATURE_MISSING" => {
+                problem.hint("a repository is made by `drift index build` and `drift index sign`")
             }
-            None => self.download(INDEX_NAME, Some(size), size)?,
-        };
-        statement.check_content(&bytes)?;
-        // Only to be faster next time.
-        let _ = files::write_atomically(&kept, &bytes);
-        Ok(bytes)
-    }
-
-    /// Downloads to a file that survives an interruption, and reads it.
-    fn download(&self, reference: &str, size: Option<u64>, limit: u64) -> Result<Vec<u8>, Problem> {
-        let from = self.locate(reference)?;
-        let folder = self.access.cache.join("downloads");
-        files::create_dirs(&folder)?;
-        let to = folder.join(Sha256::of(from.to_string().as_bytes()).to_string());
-        let request = Request { from: from.clone(), to: to.clone(), limit, size };
-        for _ in 0..TRIES {
-            let answers = self.access.client.download(std::slice::from_ref(&request), &Silent);
-            answers.into_iter().next().transpose()?;
-            match files::read(&to, limit) {
-                Ok(bytes) => {
-                    // Whether it is right or wrong: the next try should not find it here.
-                    files::remove_if_there(&to)?;
-                    return Ok(bytes);
-                }
-                // Somebody else has downloaded, read and removed the same at the same time.
-                Err(error) if error.is_missing() => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let message = format!("`{from}` was taken away {TRIES} times by other programs");
-        Err(Problem::new("TRANSPORT_LOCAL", message))
+            _ => problem,
+        })?;
+        Index::parse(bytes)
     }
 
     fn offer(
@@ -192,9 +130,7 @@ impl RemoteSource {
             None => return self.locate(&path).map(|_| Offer { path, ..offer }),
             Some(url) => self.locate(url)?,
         };
-        let location =
-            base.join(&path).map_err(|error| Problem::new("REPOSITORY_URL", error.to_string()))?;
-        offer.path = location.to_string();
+        offer.path = locate(&base, &path)?.to_string();
         Ok(offer)
     }
 }
@@ -236,7 +172,8 @@ impl VersionSource for RemoteSource {
             _ => problem,
         };
         let plain = path.strip_suffix(".zst");
-        let mut package = self.download(path, None, MAX_PACKAGE).map_err(missing)?;
+        let from = self.locate(path)?;
+        let mut package = self.fetcher().download(&from, None, MAX_PACKAGE).map_err(missing)?;
         if plain.is_some() && sha256_text(&Sha256::of(&package)) != sha256 {
             package = zstd::decompress(&package, MAX_PACKAGE).map_err(|error| {
                 let code = match error {

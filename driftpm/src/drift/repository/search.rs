@@ -2,10 +2,10 @@
 
 use semver::Version;
 
-use super::super::json::{Value, object};
-use super::super::problem::Problem;
 use super::super::resolve::{Offer, VersionSource};
 use super::remote::RemoteSource;
+use crate::json::{Value, object};
+use crate::problem::Problem;
 
 /// What is searched for: words, all of which must be found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 use semver::Version;
 
 use super::super::platform::Platform;
-use super::super::problem::Problem;
-use super::super::relpath::package_file_name;
 use super::{Constraint, Offer, VersionSource};
+use crate::problem::Problem;
+use crate::relpath::package_file_name;
 
 /// A version that can be chosen.
 #[derive(Clone, Debug)]

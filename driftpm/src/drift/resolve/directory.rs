@@ -12,14 +12,14 @@ use epk_format::digest::Sha256;
 use rayon::prelude::*;
 
 use super::super::container;
-use super::super::files::{self, FileError, MAX_PACKAGE};
-use super::super::keys::sha256_text;
 use super::super::metadata::Metadata;
-use super::super::problem::Problem;
-use super::super::relpath::{RelPath, shown};
 use super::super::sidecar::parse_for_publishing;
 use super::super::transfer::read_sidecar;
 use super::{Artifact, Offer, VersionSource};
+use crate::files::{self, FileError, MAX_PACKAGE};
+use crate::keys::sha256_text;
+use crate::problem::Problem;
+use crate::relpath::{RelPath, shown};
 
 /// A directory of packages. It is read when first asked.
 #[derive(Debug)]
@@ -96,7 +96,11 @@ impl DirectorySource {
         Ok(found)
     }
 
-    fn read_offer(&self, path: &RelPath) -> Result<Offer, Problem> {
+    /// What the package at `path` offers.
+    ///
+    /// # Errors
+    /// `REPOSITORY_INVALID`, `FILE_ERROR`
+    pub fn read_offer(&self, path: &RelPath) -> Result<Offer, Problem> {
         let wrong = |message: String| self.problem(format!("`{path}`: {message}"));
         let bytes = files::read_below(&self.root, path, MAX_PACKAGE)?;
         let light = container::read_light(&bytes).map_err(|error| wrong(error.to_string()))?;

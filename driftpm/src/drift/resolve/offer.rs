@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::identity::Identity;
 use super::super::platform::Requirement;
-use super::super::problem::Problem;
 use super::super::trust::FirstUse;
+use crate::problem::Problem;
 
 /// One package file that a repository has.
 #[derive(Clone, Debug, PartialEq, Eq)]

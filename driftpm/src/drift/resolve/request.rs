@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::super::lock1::{Locked, ProjectLock, requests};
 use super::super::platform::Platform;
-use super::super::problem::Problem;
 use super::super::project::Project;
 use super::super::repositories::Repositories;
 use super::{Catalogue, Chosen, Need, Order, solve};
+use crate::problem::Problem;
 
 /// Which locked versions may change.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use pubgrub::{
     PubGrubError, VersionSet as _,
 };
 
-use super::super::problem::Problem;
 use super::explain::explain;
 use super::set::{Place, Places};
 use super::{Candidate, Catalogue, Constraint, Known};
+use crate::problem::Problem;
 
 /// Something that is needed: a package and which versions will do.
 #[derive(Clone, Debug, PartialEq, Eq)]

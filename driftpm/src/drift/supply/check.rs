@@ -3,11 +3,11 @@
 use epk_format::digest::Sha256;
 
 use super::super::container::{self, Full};
-use super::super::keys::sha256_text;
 use super::super::lock1::{LOCK_FILE, Locked};
 use super::super::metadata::Metadata;
 use super::super::platform::Platform;
-use super::super::problem::Problem;
+use crate::keys::sha256_text;
+use crate::problem::Problem;
 
 /// Checks that a package and its sidecar are the locked ones: hash, container, identity, the
 /// sidecar's hash, and that the lock says about the package what it says itself. `from` is where

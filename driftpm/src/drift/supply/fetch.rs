@@ -4,19 +4,19 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::super::cache;
-use super::super::files::{self, MAX_PACKAGE};
-use super::super::json::{Value, object};
 use super::super::lock1::{Locked, ProjectLock};
 use super::super::platform::Platform;
-use super::super::problem::Problem;
-use super::super::progress::Progress;
-use super::super::relpath::RelPath;
 use super::super::repositories::Repositories;
 use super::super::transfer::{
     StagedPackage, in_order, read_sidecar, sync_directories, sync_staged,
 };
 use super::super::trust::{Examined, FirstUse};
 use super::{check_locked, check_platform};
+use crate::files::{self, MAX_PACKAGE};
+use crate::json::{Value, object};
+use crate::problem::Problem;
+use crate::progress::Progress;
+use crate::relpath::RelPath;
 
 /// A package that is in the cache now.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use super::super::cache;
-use super::super::files::{self, FileError, MAX_PACKAGE};
 use super::super::gate::LOCAL_PACKAGES;
 use super::super::image::{Image, is_image};
-use super::super::json::Limit;
 use super::super::lock1::Locked;
-use super::super::problem::Problem;
-use super::super::relpath::{RelPath, package_file_name, shown};
 use super::super::resolve::Artifact;
 use super::super::transfer::read_sidecar;
 use super::super::vendor;
 use super::check_locked;
+use crate::files::{self, FileError, MAX_PACKAGE};
+use crate::json::Limit;
+use crate::problem::Problem;
+use crate::relpath::{RelPath, package_file_name, shown};
 
 /// One root.
 #[derive(Debug)]

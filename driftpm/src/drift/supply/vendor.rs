@@ -5,16 +5,16 @@ use std::fs;
 use std::path::Path;
 
 use super::super::cache;
-use super::super::files;
 use super::super::image::{Content, Files, write_image};
-use super::super::json::{Value, object};
 use super::super::lock1::{LOCK_FILE, Locked, ProjectLock};
-use super::super::problem::Problem;
-use super::super::progress::Progress;
-use super::super::relpath::{RelPath, shown, sidecar_of};
 use super::super::resolve::Artifact;
 use super::super::transfer::{StagedPackage, sync_directories, sync_staged};
 use super::{Root, Roots};
+use crate::files;
+use crate::json::{Value, object};
+use crate::problem::Problem;
+use crate::progress::Progress;
+use crate::relpath::{RelPath, shown, sidecar_of};
 
 /// What was vendored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Vendored {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let image = self.image.as_ref().map(|(hash, size)| {
-            super::super::json::Object::from([
+            crate::json::Object::from([
                 ("package_hash", hash.as_str().into()),
                 ("size", Value::Number((*size).into())),
             ])
@@ -136,7 +136,7 @@ pub fn vendor_image(
         lock.project, lock.rev
     );
     let (hash, size) = write_image(&files, &manifest, output)?;
-    let image = Some((super::super::keys::sha256_text(&hash), size));
+    let image = Some((crate::keys::sha256_text(&hash), size));
     Ok(Vendored { places, removed: Vec::new(), path: shown(output), image })
 }
 

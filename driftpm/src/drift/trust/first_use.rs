@@ -9,15 +9,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::super::files::{self, FileError};
-use super::super::json::Limit;
-use super::super::keys::PublicKey;
-use super::super::problem::Problem;
 use super::super::sidecar::enclosed_signers;
-use super::file::TrustFile;
-use super::namespace::is_reserved;
 use super::verify::{Distrust, Trust, verify_package};
+use crate::files::{self, FileError};
 use crate::index::Signed;
+use crate::json::Limit;
+use crate::keys::PublicKey;
+use crate::problem::Problem;
+use crate::trust::{TrustFile, is_reserved};
 
 /// Whether first signers are accepted.
 #[derive(Clone, Copy, Debug)]
@@ -237,10 +236,10 @@ fn changed(message: String) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::keys::PrivateKey;
     use super::super::super::sidecar::Draft;
-    use super::super::super::testing::key;
     use super::*;
+    use crate::keys::PrivateKey;
+    use crate::keys::testing::key;
     use epk_format::digest::Sha256;
 
     const PACKAGE: &[u8] = b"the bytes of a package";

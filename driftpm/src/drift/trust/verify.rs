@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use epk_format::digest::Sha256;
 
 use super::super::sidecar::{GateSidecar, SidecarError, parse_for_gate};
-use super::namespace::is_reserved;
-use super::store::TrustStore;
+use crate::trust::{TrustStore, is_reserved};
 
 /// The stores that decide.
 #[derive(Clone, Debug, Default)]
@@ -183,10 +182,10 @@ fn verified_keys<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::keys::PrivateKey;
     use super::super::super::sidecar::Draft;
-    use super::super::super::testing::key;
     use super::*;
+    use crate::keys::PrivateKey;
+    use crate::keys::testing::key;
 
     const PACKAGE: &[u8] = b"the bytes of a package";
 

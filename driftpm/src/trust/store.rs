@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::json::{self, JsonError, Limit, Object, Value};
-use super::super::keys::{KeyError, PublicKey};
 use super::namespace::{allowed_keys, is_bound, skeleton};
+use crate::json::{self, JsonError, Limit, Object, Value};
+use crate::keys::{KeyError, PublicKey};
 
 /// Why a trust store is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -165,8 +165,8 @@ impl TrustStore {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::key;
     use super::*;
+    use crate::keys::testing::key;
     use proptest::prelude::*;
 
     fn parse(fields: &str) -> Result<TrustStore, TrustError> {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use serde_json::Number;
 
-use super::json::{Object, Value};
+use crate::json::{Object, Value};
 
 #[derive(Clone, Copy)]
 struct Style {
@@ -57,7 +57,7 @@ fn render(value: &Value, style: Style) -> String {
     out
 }
 
-/// Recursion ends where [`parse`](super::json::parse) ends it: at 128 levels.
+/// Recursion ends where [`parse`](crate::json::parse) ends it: at 128 levels.
 fn write_value(out: &mut String, value: &Value, style: Style) {
     match value {
         Value::Null => out.push_str("null"),
@@ -164,8 +164,8 @@ fn write_number(out: &mut String, number: &Number) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::{Limit, parse};
     use super::*;
+    use crate::json::{Limit, parse};
 
     #[test]
     fn writes_both_encodings() {

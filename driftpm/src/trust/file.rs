@@ -1,11 +1,11 @@
 //! The trust store file with all its fields, for `drift trust`.
 
-use super::super::encode::ascii_compact;
-use super::super::json::{Object, Value};
-use super::super::keys::{KeyError, PublicKey};
-use super::super::problem::Problem;
 use super::namespace::{NamespaceError, check_namespace};
 use super::store::{TrustError, open, revoked_ids};
+use crate::canonical_json::ascii_compact;
+use crate::json::{Object, Value};
+use crate::keys::{KeyError, PublicKey};
+use crate::problem::Problem;
 
 /// A trust store that keeps the fields it does not know.
 #[derive(Clone, Debug, PartialEq)]
@@ -257,8 +257,8 @@ impl TrustFile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::key;
     use super::*;
+    use crate::keys::testing::key;
 
     const NOW: &str = "2026-11-20T13:00:00+00:00";
 

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::ops::Deref;
 
-use super::files::FileError;
-use super::json::{Value, object};
+use crate::files::FileError;
+use crate::json::{Value, object};
 
 /// One thing that is wrong. Behind a pointer, since most of what is asked comes out well and an
 /// error should not make every answer large.

@@ -1,15 +1,15 @@
 //! An index of 100,000 packages with 1,000,000 versions: how long it takes to load it, to search
-//! it, and to resolve a project of 200 packages. Prints numbers, and fails only beyond a minute:
+//! it, and to resolve a project of 200 packages. Takes minutes and three gigabytes:
 //!
-//!     cargo test --release -p driftpm --test drift_scale -- --ignored --nocapture
+//!     cargo bench -p driftpm --bench large_index
 
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use driftpm::drift::keys::PrivateKey;
 use driftpm::drift::repository::{Index, SignRequest, sign_index};
+use driftpm::keys::PrivateKey;
 use epk_format::digest::Sha256;
 
 const PACKAGES: usize = 100_000;
@@ -59,9 +59,7 @@ fn index(kid: &str) -> String {
     text
 }
 
-#[test]
-#[ignore = "takes minutes and a gigabyte"]
-fn a_million_versions() {
+fn main() {
     let folder = tempfile::tempdir().unwrap();
     let (repo, app) = (folder.path().join("repo"), folder.path().join("app"));
     fs::create_dir_all(&repo).unwrap();
@@ -116,7 +114,6 @@ fn a_million_versions() {
         let took = begin.elapsed();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         println!("{what}: {took:?}");
-        assert!(took < Duration::from_secs(60));
         String::from_utf8(output.stdout).unwrap()
     };
     drift("resolve, index fetched packed", &["resolve", "--trust-on-first-use"]);

@@ -3,7 +3,7 @@
 //!
 //! [`parse`] is the only door by which JSON enters: it bounds bytes and values, wants UTF-8
 //! without a byte order mark, nests no deeper than 128 levels, and refuses what RFC 8259
-//! refuses (`NaN`, lone surrogates). [`encode`](super::encode) is the way back.
+//! refuses (`NaN`, lone surrogates). [`encode`](crate::canonical_json) is the way back.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -44,7 +44,8 @@ pub(super) fn is_bound(namespaces: &BTreeMap<String, BTreeSet<String>>, module: 
 
 /// What is left of a name when everything is taken away that people overlook: case, separators,
 /// and characters that look like others.
-pub(super) fn skeleton(name: &str) -> String {
+#[must_use]
+pub fn skeleton(name: &str) -> String {
     let lower = name.to_lowercase().replace("rn", "m").replace("vv", "w");
     let alike = |c: char| match c {
         '-' | '_' => None,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-use super::relpath::{RelPath, shown};
+use crate::relpath::{RelPath, shown};
 
 /// The largest package that is read: a signature covers the whole file, so the whole file has
 /// to be held at once.

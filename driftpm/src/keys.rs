@@ -156,6 +156,17 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
+/// Keys for the unit tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::PrivateKey;
+
+    /// A key whose seed is 32 times `byte`.
+    pub(crate) fn key(byte: u8) -> PrivateKey {
+        PrivateKey::from_seed(&[byte; 32])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,94 @@
+//! `pkgtool fetch`
+
+use clap::Args;
+use serde_json::json;
+
+use crate::exit::{Failure, print_line};
+use crate::fetch::{Fetched, Network, Offer, choose, offers};
+use crate::input::TrustArgs;
+use crate::store::{Owner, Store, Wanted};
+
+/// Fetch packages from sources and install them
+///
+/// Of a bare name the newest version that this machine can run. The index's signature, then size,
+/// SHA-256, PackageHash and the package's signature are checked; what installed packages have is
+/// not fetched again. No other package is fetched with it.
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    /// The packages
+    #[arg(required = true, value_name = "PACKAGE[@VERSION]")]
+    packages: Vec<String>,
+
+    /// Only from this source
+    #[arg(long, value_name = "SOURCE")]
+    from: Option<String>,
+
+    /// Say how many bytes would be fetched, and install nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Install for all users
+    #[arg(long)]
+    system: bool,
+
+    #[command(flatten)]
+    trust: TrustArgs,
+
+    /// Print a JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn fetch(args: &FetchArgs) -> Result<(), Failure> {
+    let options = args.trust.open_options()?;
+    let wanted =
+        args.packages.iter().map(|text| Wanted::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let store = Store::of(if args.system { Owner::System } else { Owner::User })?;
+    let network = Network::open()?;
+    let offers = offers(&network, args.from.as_deref())?;
+    // All are found before the first is fetched.
+    let chosen =
+        wanted.iter().map(|wanted| choose(&offers, wanted)).collect::<Result<Vec<_>, _>>()?;
+    chosen.into_iter().try_for_each(|offer| {
+        let fetched = network.fetch(offer, &store, &options, args.dry_run)?;
+        report(offer, &fetched, args.dry_run, args.json)
+    })
+}
+
+/// Says what was fetched.
+pub(crate) fn report(
+    offer: &Offer,
+    fetched: &Fetched,
+    dry_run: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let Fetched { bytes, reused, placed } = fetched;
+    let identity = &offer.identity;
+    if json {
+        return print_line(json!({
+            "schema": "epk.fetch/1",
+            "name": identity.name,
+            "version": identity.version,
+            "source": offer.source,
+            "size": offer.release.size,
+            "fetched": bytes,
+            "reused": reused,
+            "dry_run": dry_run,
+            "was_there": placed.as_ref().is_some_and(|placed| placed.was_there),
+            "path": placed.as_ref().map(|placed| placed.installed.path.to_string_lossy()),
+        }));
+    }
+    let size = offer.release.size;
+    match placed {
+        Some(placed) if placed.was_there => print_line(format!("{identity}: is installed")),
+        Some(placed) => print_line(format!(
+            "{identity}: installed, {}, {bytes} of {size} bytes from `{}`",
+            placed.installed.path.display(),
+            offer.source
+        )),
+        None => print_line(format!(
+            "{identity}: {bytes} of {size} bytes would be fetched from `{}`",
+            offer.source
+        )),
+    }
+}

@@ -1,0 +1,213 @@
+//! Fetching packages from sources: first the signed index, then the package, then what `add` does.
+
+mod delta;
+mod offers;
+mod updates;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use driftpm::index::Seen;
+use driftpm::transport::{Client, Downloaded, Request, Settings, Transport as _, TransportError};
+use epk_format::OpenOptions;
+use epk_format::digest::Sha256;
+use epk_format::signature::SignatureState;
+
+pub(crate) use offers::{Offer, choose, offers};
+pub(crate) use updates::{Updates, updates};
+
+use crate::exit::{Exit, Failure};
+use crate::input;
+use crate::progress::Downloads;
+use crate::repository::release::hash;
+use crate::store::{self, Placed, Store};
+
+/// What all fetching needs.
+pub(crate) struct Network {
+    client: Client,
+    seen: Seen,
+    cache: PathBuf,
+}
+
+/// What was fetched, or would be.
+pub(crate) struct Fetched {
+    /// Bytes that came from the source.
+    pub(crate) bytes: u64,
+    /// Bytes that were taken from installed packages, or from an earlier try.
+    pub(crate) reused: u64,
+    /// Where it is installed; not with `--dry-run`.
+    pub(crate) placed: Option<Placed>,
+}
+
+impl Network {
+    /// Reads what the environment says about the network. Nothing is connected yet.
+    pub(crate) fn open() -> Result<Self, Failure> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let user_agent = concat!("pkgtool/", env!("CARGO_PKG_VERSION")).to_owned();
+        let settings = Settings { user_agent, ..Settings::of_variables(&variable) };
+        let client = Client::new(settings)
+            .map_err(|error| Failure::system("cannot use the network", &error))?;
+        let cache = input::cache_home().ok_or_else(|| no_folder("XDG_CACHE_HOME"))?;
+        let state = state_home().ok_or_else(|| no_folder("XDG_STATE_HOME"))?;
+        let seen = Seen::in_folder(&state.join("epk").join("indexes"));
+        Ok(Self { client, seen, cache: cache.join("epk").join("fetch") })
+    }
+
+    /// Fetches a package and installs it. With `dry_run` only as much as is needed to say what
+    /// would be fetched.
+    pub(crate) fn fetch(
+        &self,
+        offer: &Offer,
+        store: &Store,
+        options: &OpenOptions,
+        dry_run: bool,
+    ) -> Result<Fetched, Failure> {
+        if let Some(placed) = installed(offer, store, options)? {
+            return Ok(Fetched { bytes: 0, reused: 0, placed: Some(placed) });
+        }
+        make_folder(&self.cache)?;
+        let file = self.cache.join(format!("{}.epk", offer.release.sha256));
+        let mut fetched = match delta::fetch(self, offer, &file, dry_run)? {
+            Some(fetched) => fetched,
+            None if dry_run => whole_dry(offer, &file),
+            None => self.whole(offer, &file)?,
+        };
+        if dry_run {
+            return Ok(fetched);
+        }
+        let placed = check(offer, &file)
+            .and_then(|()| store::place(&file, store, options, Some(&input::host(None))))
+            .and_then(|placed| agree(offer, placed));
+        // Right or wrong: nobody should find it here again.
+        let removed = fs::remove_file(&file);
+        fetched.placed = Some(placed?);
+        removed.map_err(|error| {
+            Failure::system(format!("cannot remove `{}`", file.display()), &error)
+        })?;
+        Ok(fetched)
+    }
+
+    /// Downloads the whole file; goes on where an earlier try has ended.
+    fn whole(&self, offer: &Offer, file: &Path) -> Result<Fetched, Failure> {
+        let request = Request {
+            from: offer.location.clone(),
+            to: file.to_owned(),
+            limit: offer.release.size,
+            size: Some(offer.release.size),
+        };
+        let bars = Downloads::new(&offer.identity.to_string());
+        let answers = self.client.download(&[request], &bars);
+        let Downloaded { size, resumed } = answers
+            .into_iter()
+            .next()
+            .transpose()
+            .map_err(|error| transport(&error))?
+            .unwrap_or(Downloaded { size: 0, resumed: 0 });
+        Ok(Fetched { bytes: size.saturating_sub(resumed), reused: resumed, placed: None })
+    }
+}
+
+fn whole_dry(offer: &Offer, file: &Path) -> Fetched {
+    let mut part = file.as_os_str().to_owned();
+    part.push(".part");
+    let there = fs::metadata(part).map_or(0, |found| found.len()).min(offer.release.size);
+    Fetched { bytes: offer.release.size.saturating_sub(there), reused: there, placed: None }
+}
+
+/// The package, if it is installed already.
+fn installed(
+    offer: &Offer,
+    store: &Store,
+    options: &OpenOptions,
+) -> Result<Option<Placed>, Failure> {
+    let path = store.path_of(&offer.identity);
+    let package = match fs::File::open(&path) {
+        Ok(file) => epk_format::Package::open(file, options)
+            .map_err(|error| Failure::package(&path, &error))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::system(format!("`{}`", path.display()), &error)),
+    };
+    let found = package.package_hash().to_string();
+    if found != offer.release.package_hash {
+        return Err(Failure::refused(format!(
+            "`{}` is installed with PackageHash {found}, the index of `{}` says {}",
+            offer.identity, offer.source, offer.release.package_hash
+        ))
+        .hint("a version has one package for ever: somebody has published another one"));
+    }
+    let owner = store.owner;
+    let installed = store::Installed { owner, identity: offer.identity.clone(), path };
+    Ok(Some(Placed { installed, package, was_there: true }))
+}
+
+/// Holds the file against the index: size, then SHA-256.
+fn check(offer: &Offer, file: &Path) -> Result<(), Failure> {
+    let (size, sha256) = fs::File::open(file)
+        .and_then(|file| hash(&file))
+        .map_err(|error| Failure::environment(format!("`{}`: {error}", file.display())))?;
+    let told = &offer.release;
+    if (size, Some(sha256)) == (told.size, Sha256::from_hex(&told.sha256)) {
+        return Ok(());
+    }
+    Err(mismatch(
+        offer,
+        format!(
+            "{size} bytes with SHA-256 {sha256} came, the index says {} bytes with {}",
+            told.size, told.sha256
+        ),
+    ))
+}
+
+/// Holds the verified package against the index: its name, PackageHash and signer.
+fn agree(offer: &Offer, placed: Placed) -> Result<Placed, Failure> {
+    let undo = |message: String| {
+        // It was never meant to be here.
+        let _ = fs::remove_file(&placed.installed.path);
+        Err(mismatch(offer, message))
+    };
+    if placed.installed.identity != offer.identity {
+        return undo(format!("the package says that it is `{}`", placed.installed.identity));
+    }
+    let hash = placed.package.package_hash().to_string();
+    if hash != offer.release.package_hash {
+        return undo(format!("its PackageHash is {hash}, the index says another one"));
+    }
+    let signer = match placed.package.signature() {
+        SignatureState::Valid(id) | SignatureState::Untrusted(id) => Some(id.to_string()),
+        SignatureState::Unsigned | SignatureState::NotChecked => None,
+    };
+    if !offer.release.key_ids.is_empty()
+        && !signer.as_ref().is_some_and(|signer| offer.release.key_ids.contains(signer))
+    {
+        let found = signer.map_or("nobody".to_owned(), |signer| format!("`{signer}`"));
+        let told = offer.release.key_ids.join("`, `");
+        return undo(format!("it is signed by {found}, the index says `{told}`"));
+    }
+    Ok(placed)
+}
+
+fn mismatch(offer: &Offer, message: String) -> Failure {
+    let Offer { identity, source, .. } = offer;
+    let message = format!("`{identity}` of `{source}`: {message} (PACKAGE_MISMATCH)");
+    Failure::new(Exit::Signature, message)
+}
+
+fn transport(error: &TransportError) -> Failure {
+    Failure::environment(format!("{error} ({})", error.kind.code()))
+}
+
+fn make_folder(folder: &Path) -> Result<(), Failure> {
+    driftpm::files::create_dirs(folder).map_err(Failure::environment)
+}
+
+/// `$XDG_STATE_HOME`, or `$HOME/.local/state`.
+fn state_home() -> Option<PathBuf> {
+    let absolute =
+        |key: &str| std::env::var_os(key).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+}
+
+fn no_folder(variable: &str) -> Failure {
+    Failure::environment(format!("neither {variable} nor HOME is an absolute path"))
+}
