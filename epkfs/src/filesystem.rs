@@ -55,7 +55,7 @@ const WANTED: [InitFlags; 10] = [
 /// Requests that the kernel may have under way for read-ahead.
 const MAX_BACKGROUND: u16 = 64;
 
-/// Bounds a read request as well: 256 pages.
+/// Bounds answers to requests for names as well: 256 pages. Those to reads the mount bounds.
 const MAX_REQUEST: u32 = 1 << 20;
 
 /// A package as the kernel sees it.

@@ -165,7 +165,7 @@ fn the_table_of_mounts_shows_type_source_and_safety() {
     assert_eq!(mount.filesystem_type, "fuse.epkfs");
     assert_eq!(mount.source, image);
     let options: Vec<&str> = mount.options.split(',').collect();
-    for option in ["ro", "nosuid", "nodev", "default_permissions"] {
+    for option in ["ro", "nosuid", "nodev", "default_permissions", "max_read=65536"] {
         assert!(options.contains(&option), "{option} in {options:?}");
     }
     for option in ["rw", "suid", "dev", "allow_other"] {
