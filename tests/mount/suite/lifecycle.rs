@@ -200,6 +200,9 @@ fn any_number_of_threads_serves() {
             .filter_map(|file| fs::read_link(file.expect("a file").path()).ok())
             .filter(|target| target.as_os_str() == OsStr::new("/dev/fuse"))
             .count();
-        assert_eq!(devices, threads, "a queue for each loop");
+        // With more than one processor a descriptor more, to look out for requests.
+        let processors = rustix::thread::sched_getaffinity(None).expect("a mask").count();
+        let expected = threads + usize::from(processors > 1);
+        assert_eq!(devices, expected, "a queue for each loop");
     }
 }
