@@ -8,7 +8,7 @@ use crate::digest::Sha256;
 use crate::error::{Error, Location, Reject, RejectCode};
 use crate::layout::header::Header;
 use crate::manifest::{Manifest, ManifestError, ManifestStatus};
-use crate::metadata::Metadata;
+use crate::metadata::{Checked, Metadata};
 use crate::parsed::Parsed;
 use crate::signature::{Policy, SignatureState, TrustedKeys};
 use crate::source::Source;
@@ -110,6 +110,8 @@ pub enum Piece<'p> {
         start: u32,
         /// Bytes of the part, at least 1.
         length: u32,
+        /// [`Block::plain_size`].
+        plain_size: u32,
     },
 }
 
@@ -456,30 +458,25 @@ impl<S: Source> Package<S> {
     ///
     /// # Errors
     /// As [`Self::node`], at once or in place of a piece.
-    pub fn pieces(
-        &self,
-        id: NodeId,
-        range: Range<u64>,
-    ) -> Result<impl Iterator<Item = Result<Piece<'_>, Error>>, Error> {
-        let node = self.node(id)?;
-        let size = if node.kind == Kind::File { node.size } else { 0 };
-        let end = range.end.min(size);
-        let mut at = range.start;
-        Ok(std::iter::from_fn(move || {
-            if at >= end {
-                return None;
+    pub fn pieces(&self, id: NodeId, range: Range<u64>) -> Result<Pieces<'_, S>, Error> {
+        let (content, size) = match &self.view {
+            View::Tree(parsed) => {
+                let node = self.node(id)?;
+                let size = if node.kind == Kind::File { node.size } else { 0 };
+                (Content::Tree(parsed, id), size)
             }
-            let piece = match &self.view {
-                View::Tree(parsed) => parsed.piece(id, at, end, self.manifest()),
-                View::Pages(_) if self.shown_manifest() == Some(id) => {
-                    part(self.manifest(), at, end).map(Piece::Bytes)
+            View::Pages(metadata) => {
+                let view = self.pages(metadata);
+                if view.manifest_id() == Some(id) {
+                    (Content::Held, self.manifest().len() as u64)
+                } else {
+                    let node = view.checked(id)?;
+                    let size = node.content_size();
+                    (Content::Pages(Box::new((node, view))), size)
                 }
-                View::Pages(metadata) => self.pages(metadata).piece(id, at, end),
-            };
-            // After an error there is nothing to go on with.
-            at = piece.as_ref().map_or(end, |piece| at.saturating_add(piece.length()));
-            Some(piece)
-        }))
+            }
+        };
+        Ok(Pieces { content, package: self, at: range.start, end: range.end.min(size) })
     }
 
     /// A row of the block table.
@@ -612,7 +609,7 @@ impl<S: Source> Package<S> {
                     plain.resize(usize_of(length), 0);
                     sink(&plain)?;
                 }
-                Piece::Block { index, start, length } => {
+                Piece::Block { index, start, length, .. } => {
                     if held != Some(index) {
                         self.read_block(index, scratch, &mut plain)?;
                         held = Some(index);
@@ -637,7 +634,53 @@ impl<S: Source> Package<S> {
     }
 
     fn pages<'p>(&'p self, metadata: &'p Metadata) -> crate::metadata::View<'p, S> {
-        crate::metadata::View { source: &self.source, metadata }
+        crate::metadata::View::new(&self.source, metadata)
+    }
+}
+
+/// The pieces of a stretch of a file's content, in their order: [`Package::pieces`].
+#[must_use]
+pub struct Pieces<'p, S> {
+    package: &'p Package<S>,
+    content: Content<'p, S>,
+    at: u64,
+    end: u64,
+}
+
+/// Where the content of a file is looked up.
+enum Content<'p, S> {
+    /// Format 1.0.
+    Tree(&'p Parsed, NodeId),
+    /// The manifest of format 2.0, which is in memory.
+    Held,
+    /// Any other file of format 2.0.
+    Pages(Box<(Checked, crate::metadata::View<'p, S>)>),
+}
+
+impl<S> Pieces<'_, S> {
+    /// Bytes of the pieces that are to come.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.end.saturating_sub(self.at)
+    }
+}
+
+impl<'p, S: Source> Iterator for Pieces<'p, S> {
+    type Item = Result<Piece<'p>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (at, end) = (self.at, self.end);
+        if at >= end {
+            return None;
+        }
+        let piece = match &self.content {
+            Content::Tree(parsed, id) => parsed.piece(*id, at, end, self.package.manifest()),
+            Content::Held => part(self.package.manifest(), at, end).map(Piece::Bytes),
+            Content::Pages(of) => of.1.piece(&of.0, at, end),
+        };
+        // After an error there is nothing to go on with.
+        self.at = piece.as_ref().map_or(end, |piece| at.saturating_add(piece.length()));
+        Some(piece)
     }
 }
 

@@ -140,6 +140,7 @@ impl Parsed {
                 index: BlockIndex(u32::try_from(first + index).ok()?),
                 start: u32::try_from(at.checked_sub(from)?).ok()?,
                 length: u32::try_from(to.min(end).checked_sub(at)?).ok()?,
+                plain_size: u32::try_from(to.checked_sub(from)?).ok()?,
             })
         });
         piece.ok_or_else(|| {

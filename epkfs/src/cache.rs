@@ -17,6 +17,12 @@ use crate::stats::Counters;
 /// A block's plain bytes.
 pub(crate) type Plain = Arc<Vec<u8>>;
 
+/// Most buffers that are kept for blocks to come: as many as are usually loaded at once.
+const MOST_SPARE: usize = 4;
+
+/// Bytes of a buffer that is too large to be kept for nothing.
+const LARGEST_SPARE: usize = 1 << 18;
+
 /// A block can't be delivered; why has been logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failure;
@@ -29,8 +35,11 @@ pub(crate) struct BlockCache {
 
 struct State {
     blocks: LruCache<BlockIndex, Plain>,
-    /// Plain bytes in `blocks`.
+    /// Bytes of memory that `blocks` take.
     bytes: usize,
+    /// Memory of blocks that had to go, for those that come. Given back and asked for again it
+    /// would be scattered over the threads' own heaps, which grow to several times the cache.
+    spare: Vec<Vec<u8>>,
     flights: HashMap<BlockIndex, Arc<Flight>>,
 }
 
@@ -39,7 +48,7 @@ enum Begun {
     Cached(Plain),
     Waited(Result<Plain, Failure>),
     /// It is the asker's to load, and to land.
-    Ours(Arc<Flight>),
+    Ours(Arc<Flight>, Vec<u8>),
 }
 
 /// A load under way.
@@ -60,7 +69,8 @@ impl BlockCache {
     /// A cache of at most `capacity` bytes, or of one block when that is larger: reading a large
     /// block in small steps must not inflate it at every step.
     pub(crate) fn new(capacity: usize) -> Self {
-        let state = State { blocks: LruCache::unbounded(), bytes: 0, flights: HashMap::new() };
+        let (blocks, flights) = (LruCache::unbounded(), HashMap::new());
+        let state = State { blocks, bytes: 0, spare: Vec::new(), flights };
         Self { state: Mutex::new(state), capacity }
     }
 
@@ -75,7 +85,7 @@ impl BlockCache {
     }
 
     /// A block's plain bytes: from the cache, from another thread that is loading it, or by
-    /// `load`, which appends them to an empty buffer. The block is kept.
+    /// `load`, which makes them all of a buffer that may hold anything. The block is kept.
     pub(crate) fn get(
         &self,
         index: BlockIndex,
@@ -85,9 +95,8 @@ impl BlockCache {
         match self.begin(index, true, counters) {
             Begun::Cached(block) => Ok(block),
             Begun::Waited(result) => result,
-            Begun::Ours(flight) => {
+            Begun::Ours(flight, mut plain) => {
                 let landing = Landing { cache: self, index, flight: &flight };
-                let mut plain = Vec::new();
                 let result = load(&mut plain).map(|()| Arc::new(plain));
                 landing.finish(result.clone());
                 result
@@ -108,7 +117,7 @@ impl BlockCache {
         let block = match self.begin(index, false, counters) {
             Begun::Cached(block) => block,
             Begun::Waited(result) => result?,
-            Begun::Ours(flight) => {
+            Begun::Ours(flight, _) => {
                 let landing = Landing { cache: self, index, flight: &flight };
                 let result = load(plain);
                 landing.finish_copy(result, plain);
@@ -140,7 +149,8 @@ impl BlockCache {
         let flight = Arc::new(Flight::default());
         lock(&flight.progress).keep = keep;
         state.flights.insert(index, Arc::clone(&flight));
-        Begun::Ours(flight)
+        let spare = if keep { state.spare.pop() } else { None };
+        Begun::Ours(flight, spare.unwrap_or_default())
     }
 
     /// Ends a flight: everyone who waits gets the result, later comers find the block or load
@@ -152,6 +162,7 @@ impl BlockCache {
         let mut progress = lock(&flight.progress);
         if let (true, Ok(block)) = (progress.keep, &result) {
             state.insert(index, Arc::clone(block), self.capacity, &mut evicted);
+            state.reuse(&mut evicted);
         }
         drop(state);
         progress.result = Some(result);
@@ -170,15 +181,30 @@ impl State {
         capacity: usize,
         evicted: &mut Vec<Plain>,
     ) {
-        self.bytes += block.len();
+        self.bytes += block.capacity();
         if let Some((_, old)) = self.blocks.push(index, block) {
-            self.bytes -= old.len();
+            self.bytes -= old.capacity();
             evicted.push(old);
         }
         while self.bytes > capacity && self.blocks.len() > 1 {
             let Some((_, old)) = self.blocks.pop_lru() else { break };
-            self.bytes -= old.len();
+            self.bytes -= old.capacity();
             evicted.push(old);
+        }
+    }
+}
+
+impl State {
+    /// Keeps the memory of some blocks that nobody reads any more. What is left in `evicted` goes.
+    fn reuse(&mut self, evicted: &mut Vec<Plain>) {
+        while self.spare.len() < MOST_SPARE
+            && let Some(block) = evicted.pop()
+        {
+            if let Ok(plain) = Arc::try_unwrap(block)
+                && plain.capacity() <= LARGEST_SPARE
+            {
+                self.spare.push(plain);
+            }
         }
     }
 }
@@ -295,6 +321,30 @@ mod tests {
         cache.get(BlockIndex(9), &counters, unexpected).expect("kept");
         cache.get(BlockIndex(1), &counters, fill(100)).expect("loads");
         assert_eq!(cache.bytes(), 100);
+    }
+
+    #[test]
+    fn memory_of_a_block_that_had_to_go_is_used_again() {
+        let (cache, counters) = (BlockCache::new(250), Counters::default());
+        for index in 0..3 {
+            cache.get(BlockIndex(index), &counters, fill(100)).expect("loads");
+        }
+        let reused = |plain: &mut Vec<u8>| {
+            assert_eq!((plain.capacity(), &**plain), (100, &[7; 100][..]));
+            Ok(())
+        };
+        let held = cache.get(BlockIndex(3), &counters, reused).expect("loads");
+        // What someone still reads isn't.
+        for index in 4..6 {
+            cache.get(BlockIndex(index), &counters, reused).expect("loads");
+        }
+        assert_eq!(*held, [7; 100]);
+        assert_eq!(cache.bytes(), 200);
+        let empty = |plain: &mut Vec<u8>| {
+            assert_eq!(plain.capacity(), 0);
+            fill(100)(plain)
+        };
+        cache.get(BlockIndex(6), &counters, empty).expect("loads");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use nix::libc;
 
 use crate::attr::{self, Owner};
 use crate::control::{self, Reporter};
+use crate::linger::{Linger, Serving};
 use crate::profile::Recorder;
 use crate::read::{Reader, Wanted};
 use crate::stats::Counters;
@@ -54,7 +55,7 @@ const WANTED: [InitFlags; 10] = [
 /// Requests that the kernel may have under way for read-ahead.
 const MAX_BACKGROUND: u16 = 64;
 
-/// Bounds a read request as well: 256 pages.
+/// Bounds answers to requests for names as well: 256 pages. Those to reads the mount bounds.
 const MAX_REQUEST: u32 = 1 << 20;
 
 /// A package as the kernel sees it.
@@ -67,6 +68,7 @@ pub(crate) struct EpkFilesystem<S> {
     /// Whether the kernel can do without asking to open files, and folders.
     no_open: bool,
     no_opendir: bool,
+    linger: Option<Linger>,
 }
 
 impl<S: Source> EpkFilesystem<S> {
@@ -75,9 +77,19 @@ impl<S: Source> EpkFilesystem<S> {
         owner: Owner,
         reporter: Reporter,
         recorder: Option<Recorder>,
+        linger: Option<Linger>,
     ) -> Self {
         let counters = Counters::default();
-        Self { reader, owner, counters, reporter, recorder, no_open: false, no_opendir: false }
+        Self {
+            reader,
+            owner,
+            counters,
+            reporter,
+            recorder,
+            no_open: false,
+            no_opendir: false,
+            linger,
+        }
     }
 
     fn package(&self) -> &Package<S> {
@@ -128,6 +140,11 @@ impl<S: Source> EpkFilesystem<S> {
         errno
     }
 
+    /// To be held while a request is answered.
+    fn serve(&self, request: &Request) -> Option<Serving<'_>> {
+        self.linger.as_ref().map(|linger| linger.serve(request.pid()))
+    }
+
     fn refused(&self) -> Errno {
         self.counters.write.one();
         Errno::EROFS
@@ -149,7 +166,8 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
         Ok(())
     }
 
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _serving = self.serve(request);
         self.counters.lookup.one();
         match self.child(parent, name.as_bytes()) {
             Ok(Some(node)) => reply.entry(&FOR_EVER, &attr::of(&node, self.owner), GENERATION),
@@ -160,7 +178,8 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
 
     fn forget(&self, _: &Request, _: INodeNo, _: u64) {}
 
-    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        let _serving = self.serve(request);
         self.counters.getattr.one();
         match self.node(ino) {
             Ok(node) => reply.attr(&FOR_EVER, &attr::of(&node, self.owner)),
@@ -168,7 +187,8 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
         }
     }
 
-    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
+        let _serving = self.serve(request);
         self.counters.readlink.one();
         let target = self.node(ino).and_then(|node| match node.kind {
             Kind::Link => self
@@ -197,7 +217,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
 
     fn read(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _: FileHandle,
         offset: u64,
@@ -206,6 +226,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let _serving = self.serve(request);
         self.counters.read.one();
         // The reply is consumed on one of two paths, which a closure can't express.
         let mut reply = Some(reply);
@@ -273,12 +294,13 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
 
     fn readdir(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
+        let _serving = self.serve(request);
         self.counters.readdir.one();
         let result = self.folder(ino).and_then(|folder| {
             readdir::names(self.package(), folder, offset, |name| {
@@ -295,12 +317,13 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
 
     fn readdirplus(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _: FileHandle,
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        let _serving = self.serve(request);
         self.counters.readdirplus.one();
         let mut damage = None;
         let result = self.folder(ino).and_then(|folder| {
@@ -362,7 +385,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
 
     fn ioctl(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _: FileHandle,
         _: IoctlFlags,
@@ -371,6 +394,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
         size: u32,
         reply: ReplyIoctl,
     ) {
+        let _serving = self.serve(request);
         self.counters.ioctl.one();
         if ino != INodeNo::ROOT || !control::is_status_request(command, size) {
             reply.error(Errno::ENOTTY);

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::mount::{Attempt, MountOptions};
+use crate::mount::{Attempt, MAX_READ, MountOptions};
 use crate::sys;
 
 /// The helper's name; older systems have it without the digit.
@@ -110,7 +110,8 @@ fn complaint(helper: &Path, output: &Output) -> String {
 }
 
 fn option_list(options: &MountOptions) -> OsString {
-    let mut list = b"ro,nosuid,nodev,default_permissions,subtype=epkfs,".to_vec();
+    let fixed = "ro,nosuid,nodev,default_permissions,subtype=epkfs";
+    let mut list = format!("{fixed},max_read={MAX_READ},").into_bytes();
     if !options.exec {
         list.extend_from_slice(b"noexec,");
     }
@@ -137,7 +138,7 @@ mod tests {
         options.exec = false;
         assert_eq!(
             option_list(&options),
-            "ro,nosuid,nodev,default_permissions,subtype=epkfs,noexec,fsname=/a\\,suid\\\\\\,b.epk"
+            "ro,nosuid,nodev,default_permissions,subtype=epkfs,max_read=65536,noexec,fsname=/a\\,suid\\\\\\,b.epk"
         );
     }
 

@@ -48,6 +48,7 @@ mod errno;
 mod filesystem;
 mod fusermount;
 mod inode;
+mod linger;
 mod profile;
 mod read;
 mod readdir;

@@ -21,6 +21,10 @@ use crate::table::FILESYSTEM_TYPE;
 /// The device through which filesystems are served.
 const DEVICE: &str = "/dev/fuse";
 
+/// Most bytes of one request to read, a usual chunk. The kernel reads ahead twice as much, and so
+/// asks for it in two requests, which two processors answer.
+pub(crate) const MAX_READ: u32 = 1 << 16;
+
 /// How to mount.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -160,7 +164,7 @@ pub fn mount_device(
 ) -> Result<(), Attempt> {
     let way = "mount(2)";
     let mut data = format!(
-        "fd={},rootmode={:o},user_id={},group_id={},default_permissions",
+        "fd={},rootmode={:o},user_id={},group_id={},default_permissions,max_read={MAX_READ}",
         device.as_fd().as_raw_fd(),
         // A package's root is a folder; the kernel refuses other targets.
         libc::S_IFDIR,

@@ -106,9 +106,9 @@ impl<S: Source> Reader<S> {
         deliver: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, Errno> {
         let metadata = |error: Error| self.damage.metadata(&error);
-        let file_size = self.package.node(id).map_err(metadata)?.size;
-        let end = offset.saturating_add(u64::from(size)).min(file_size);
-        let expected = usize::try_from(end.saturating_sub(offset)).map_err(|_| Errno::EINVAL)?;
+        let range = offset..offset.saturating_add(u64::from(size));
+        let pieces = self.package.pieces(id, range).map_err(metadata)?;
+        let expected = usize::try_from(pieces.remaining()).map_err(|_| Errno::EINVAL)?;
         let deliver = |bytes: &[u8]| {
             counters.bytes_read.add(bytes.len() as u64);
             deliver(bytes)
@@ -117,7 +117,7 @@ impl<S: Source> Reader<S> {
             reply.resize(expected, 0);
         }
         let mut rest = reply.get_mut(..expected).ok_or(Errno::EIO)?;
-        for piece in self.package.pieces(id, offset..end).map_err(metadata)? {
+        for piece in pieces {
             let piece = piece.map_err(metadata)?;
             let length = usize::try_from(piece.length()).map_err(|_| Errno::EIO)?;
             let (room, tail) = rest.split_at_mut_checked(length).ok_or(Errno::EIO)?;
@@ -129,8 +129,8 @@ impl<S: Source> Reader<S> {
                 }
                 Piece::Bytes(bytes) => room.copy_from_slice(bytes),
                 Piece::Zeros { .. } => room.fill(0),
-                Piece::Block { index, start, .. } => {
-                    let plain_size = self.plain_size(index, counters).ok_or(Errno::EIO)?;
+                Piece::Block { index, start, plain_size, .. } => {
+                    let plain_size = usize_of(plain_size);
                     if start == 0 && length == plain_size {
                         self.cache
                             .copy(index, room, counters, |plain| {
@@ -139,8 +139,9 @@ impl<S: Source> Reader<S> {
                             .map_err(|Failure| Errno::EIO)?;
                         continue;
                     }
-                    let block =
-                        self.block(index, scratch, counters).map_err(|Failure| Errno::EIO)?;
+                    let block = self
+                        .block(index, plain_size, scratch, counters)
+                        .map_err(|Failure| Errno::EIO)?;
                     let bytes = part(&block, start, length).ok_or(Errno::EIO)?;
                     if length == expected {
                         return Ok(deliver(bytes));
@@ -160,23 +161,16 @@ impl<S: Source> Reader<S> {
     fn block(
         &self,
         index: BlockIndex,
+        plain_size: usize,
         scratch: &mut Scratch,
         counters: &Counters,
     ) -> Result<Plain, Failure> {
         self.cache.get(index, counters, |plain| {
-            plain.resize(self.plain_size(index, counters).ok_or(Failure)?, 0);
+            plain.truncate(plain_size);
+            plain.reserve_exact(plain_size - plain.len());
+            plain.resize(plain_size, 0);
             self.load(index, scratch, counters, plain)
         })
-    }
-
-    fn plain_size(&self, index: BlockIndex, counters: &Counters) -> Option<usize> {
-        match self.package.block(index) {
-            Ok(block) => Some(usize_of(block.plain_size)),
-            Err(error) => {
-                let Failure = self.damage.block(index, &error, &counters.damaged_blocks);
-                None
-            }
-        }
     }
 
     /// Reads a block from the image.

@@ -17,6 +17,7 @@ use crate::cache::BlockCache;
 use crate::control::Reporter;
 use crate::errno::DamageLog;
 use crate::filesystem::EpkFilesystem;
+use crate::linger::Linger;
 use crate::profile::Recorder;
 use crate::read::Reader;
 use crate::sys;
@@ -99,7 +100,8 @@ pub fn serve<S: Source + 'static>(
         DamageLog::new(config.image.clone()),
     );
     let owner = Owner { uid: config.uid, gid: config.gid };
-    let filesystem = EpkFilesystem::new(reader, owner, reporter, recorder);
+    let linger = Linger::new(&device);
+    let filesystem = EpkFilesystem::new(reader, owner, reporter, recorder, linger);
 
     let mut loops = fuser::Config::default();
     loops.n_threads = Some(threads);

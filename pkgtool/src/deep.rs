@@ -77,7 +77,7 @@ fn check_content(package: &Package<File>, pieces: &[Piece<'_>], ids: &[NodeId]) 
             .map_init(Scratch::default, |scratch, piece| match piece {
                 Piece::Bytes(bytes) => Ok(bytes.to_vec()),
                 Piece::Zeros { length } => Ok(vec![0; length_of(*length)]),
-                Piece::Block { index, start, length } => {
+                Piece::Block { index, start, length, .. } => {
                     let mut plain = Vec::new();
                     package.verify_block(*index, scratch, &mut plain)?;
                     let start = length_of(*start);

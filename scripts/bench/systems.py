@@ -107,8 +107,8 @@ def epk(pkgtool, options=()):
     return build
 
 
-def all_systems(target):
-    """Every system, ours first."""
+def all_systems(target, floor):
+    """Every system, ours first. `floor`: the program that serves a folder from memory."""
     pkgtool, epkfs = target / "pkgtool", target / "epkfs"
     ours = served(lambda image, folder: [epkfs, "-f", image, folder])
     return [
@@ -125,6 +125,8 @@ def all_systems(target):
                    ["mkdwarfs", "-i", tree, "-o", image, "--force", *options], check=True,
                    stderr=subprocess.DEVNULL),
                served(lambda image, folder: ["dwarfs", image, folder, "-f"]), True),
+        System("floor", {"bound": True, "image": "ext4", "loads": True}, [str(floor)], copy,
+               served(lambda image, folder: [floor, image, folder]), True),
         System("ext4", {"bound": True}, [], copy, bound, False),
         System("tmpfs", {"bound": True}, [], in_memory, bound, False),
     ]

@@ -17,8 +17,9 @@ const MOST_FINDINGS: usize = 1000;
 
 /// Reads everything but the data. Findings come in the order in which they are met.
 pub(crate) fn audit<S: Source>(view: View<'_, S>) -> Vec<Error> {
+    let (source, pages) = (view.source, &view.metadata.pages);
     let mut audit = Audit::new(view);
-    if let Err(error) = view.metadata.pages.check_all(view.source) {
+    if let Err(error) = pages.check_all(source) {
         audit.find(error);
     }
     audit.nodes();

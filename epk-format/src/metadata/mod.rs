@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 pub(crate) use self::audit::audit;
 pub(crate) use self::open::open;
-use self::pages::Pages;
+use self::pages::{Memo, Pages};
 use self::rows::{Row, Tables};
 use crate::digest::Sha256;
 use crate::error::{Error, Location, Reject, RejectCode};
@@ -45,7 +45,7 @@ impl Metadata {
 }
 
 /// A node's row, with its kind.
-struct Checked {
+pub(crate) struct Checked {
     id: u32,
     kind: u16,
     row: NodeRow,
@@ -54,6 +54,11 @@ struct Checked {
 impl Checked {
     fn public_kind(&self) -> Kind {
         kind(self.kind)
+    }
+
+    /// Bytes of content, which only files have.
+    pub(crate) fn content_size(&self) -> u64 {
+        if self.kind == KIND_FILE { self.row.size.get() } else { 0 }
     }
 }
 
@@ -69,55 +74,60 @@ fn reject(code: RejectCode, detail: String) -> Error {
     Reject::new(code, Location::Image, detail).into()
 }
 
-/// What one read of the metadata needs: the package's source and its metadata.
+/// What one question to the metadata needs: the package's source, its metadata, and the pages that
+/// it has come across, most of which it needs again and again.
 pub(crate) struct View<'p, S> {
-    pub(crate) source: &'p S,
-    pub(crate) metadata: &'p Metadata,
+    source: &'p S,
+    metadata: &'p Metadata,
+    memo: Memo,
 }
 
-impl<S> Clone for View<'_, S> {
-    fn clone(&self) -> Self {
-        *self
+impl<'p, S> View<'p, S> {
+    pub(crate) fn new(source: &'p S, metadata: &'p Metadata) -> Self {
+        Self { source, metadata, memo: Memo::default() }
     }
 }
-
-impl<S> Copy for View<'_, S> {}
 
 impl<'p, S: Source> View<'p, S> {
     /// Nodes of the package, the manifest's included.
-    pub(crate) fn node_count(self) -> u64 {
+    pub(crate) fn node_count(&self) -> u64 {
         self.tables().nodes.saturating_add(u64::from(self.metadata.shown_manifest.is_some()))
     }
 
-    pub(crate) fn block_count(self) -> u32 {
+    pub(crate) fn block_count(&self) -> u32 {
         u32::try_from(self.tables().blocks).unwrap_or(u32::MAX)
     }
 
-    fn tables(self) -> &'p Tables {
+    fn tables(&self) -> &'p Tables {
         &self.metadata.tables
     }
 
-    fn row<R: Row>(self, number: u64) -> Result<R, Error> {
+    /// Fills `buffer` with the metadata's bytes from `offset` on.
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.metadata.pages.read(self.source, &self.memo, offset, buffer)
+    }
+
+    fn row<R: Row>(&self, number: u64) -> Result<R, Error> {
         let mut row = R::new_zeroed();
         let offset = self.tables().place::<R>(number)?;
-        self.metadata.pages.read(self.source, offset, row.as_mut_bytes())?;
+        self.read(offset, row.as_mut_bytes())?;
         Ok(row)
     }
 
-    fn string(self, place: u32, length: usize) -> Result<Vec<u8>, Error> {
+    fn string(&self, place: u32, length: usize) -> Result<Vec<u8>, Error> {
         let offset = self.tables().string(u64::from(place), length as u64)?;
         let mut bytes = vec![0; length];
-        self.metadata.pages.read(self.source, offset, &mut bytes)?;
+        self.read(offset, &mut bytes)?;
         Ok(bytes)
     }
 
     /// The manifest's node, if it shows at the root.
-    pub(crate) fn manifest_id(self) -> Option<NodeId> {
+    pub(crate) fn manifest_id(&self) -> Option<NodeId> {
         self.metadata.shown_manifest?;
         NodeId::from_index(usize::try_from(self.tables().nodes).ok()?)
     }
 
-    fn checked(self, id: NodeId) -> Result<Checked, Error> {
+    pub(crate) fn checked(&self, id: NodeId) -> Result<Checked, Error> {
         let row: NodeRow = self.row(u64::from(id.number()))?;
         let bad =
             |what: String| reject(RejectCode::NodeFormat, format!("node {}: {what}", id.number()));
@@ -156,7 +166,7 @@ impl<'p, S: Source> View<'p, S> {
         Ok(Checked { id: id.number(), kind, row })
     }
 
-    pub(crate) fn node(self, id: NodeId) -> Result<Node, Error> {
+    pub(crate) fn node(&self, id: NodeId) -> Result<Node, Error> {
         if Some(id) == self.manifest_id() {
             let size = self.metadata.shown_manifest.unwrap_or(0);
             let modified = Timestamp::default();
@@ -180,7 +190,7 @@ impl<'p, S: Source> View<'p, S> {
     }
 
     /// The range of a folder's entries.
-    fn entries(self, folder: &Checked) -> Result<std::ops::Range<u64>, Error> {
+    fn entries(&self, folder: &Checked) -> Result<std::ops::Range<u64>, Error> {
         let first = u64::from(folder.row.first.get());
         let end = first.checked_add(folder.row.size.get());
         match end.filter(|&end| end <= self.tables().entries) {
@@ -197,7 +207,7 @@ impl<'p, S: Source> View<'p, S> {
         }
     }
 
-    fn entry(self, number: u64) -> Result<(EntryRow, Vec<u8>), Error> {
+    fn entry(&self, number: u64) -> Result<(EntryRow, Vec<u8>), Error> {
         let row: EntryRow = self.row(number)?;
         let bad = |what: String| reject(RejectCode::EntryFormat, format!("entry {number}: {what}"));
         let length = usize::from(row.name_length.get());
@@ -219,7 +229,7 @@ impl<'p, S: Source> View<'p, S> {
 
     /// The node that an entry of `folder` names, if it fits: of the entry's kind, and if it is a
     /// folder or an alias, one that lies here and nowhere else.
-    fn target(self, folder: u32, number: u64, entry: &EntryRow) -> Result<NodeId, Error> {
+    fn target(&self, folder: u32, number: u64, entry: &EntryRow) -> Result<NodeId, Error> {
         let id = usize::try_from(entry.node.get()).ok().and_then(NodeId::from_index);
         let Some(id) = id.filter(|_| u64::from(entry.node.get()) < self.tables().nodes) else {
             return Err(reject(
@@ -252,7 +262,7 @@ impl<'p, S: Source> View<'p, S> {
         Ok(id)
     }
 
-    pub(crate) fn lookup(self, folder: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error> {
+    pub(crate) fn lookup(&self, folder: NodeId, name: &[u8]) -> Result<Option<NodeId>, Error> {
         if Some(folder) == self.manifest_id() {
             return Ok(None);
         }
@@ -270,7 +280,7 @@ impl<'p, S: Source> View<'p, S> {
 
     /// Binary search. The neighbours of what is found must not have its name, nor stand in the
     /// wrong order.
-    fn search(self, folder: &Checked, name: &[u8]) -> Result<Option<u64>, Error> {
+    fn search(&self, folder: &Checked, name: &[u8]) -> Result<Option<u64>, Error> {
         let range = self.entries(folder)?;
         let (mut low, mut high) = (range.start, range.end);
         while low < high {
@@ -293,7 +303,7 @@ impl<'p, S: Source> View<'p, S> {
         Ok(None)
     }
 
-    pub(crate) fn parent(self, id: NodeId) -> Result<NodeId, Error> {
+    pub(crate) fn parent(&self, id: NodeId) -> Result<NodeId, Error> {
         if Some(id) == self.manifest_id() {
             return Ok(NodeId::ROOT);
         }
@@ -312,7 +322,7 @@ impl<'p, S: Source> View<'p, S> {
     }
 
     pub(crate) fn read_folder(
-        self,
+        &self,
         folder: NodeId,
         from: u64,
         mut visit: impl FnMut(Child<'_>) -> ControlFlow<()>,
@@ -348,7 +358,7 @@ impl<'p, S: Source> View<'p, S> {
     }
 
     /// The names from the root to a folder or an alias.
-    pub(crate) fn path(self, id: NodeId) -> Result<Vec<Vec<u8>>, Error> {
+    pub(crate) fn path(&self, id: NodeId) -> Result<Vec<Vec<u8>>, Error> {
         let mut names = Vec::new();
         let mut at = id;
         let mut length = 0;
@@ -386,7 +396,7 @@ impl<'p, S: Source> View<'p, S> {
         Ok(names)
     }
 
-    pub(crate) fn alias_path(self, id: NodeId) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn alias_path(&self, id: NodeId) -> Result<Option<Vec<u8>>, Error> {
         if Some(id) == self.manifest_id() {
             return Ok(None);
         }
@@ -397,7 +407,7 @@ impl<'p, S: Source> View<'p, S> {
         Ok(Some(self.path(self.alias_target(&node)?)?.join(&b'/')))
     }
 
-    pub(crate) fn link_target(self, id: NodeId) -> Result<Vec<u8>, Error> {
+    pub(crate) fn link_target(&self, id: NodeId) -> Result<Vec<u8>, Error> {
         if Some(id) == self.manifest_id() {
             return Ok(Vec::new());
         }
@@ -426,7 +436,7 @@ impl<'p, S: Source> View<'p, S> {
     }
 
     /// The folder that an alias leads to.
-    fn alias_target(self, alias: &Checked) -> Result<NodeId, Error> {
+    fn alias_target(&self, alias: &Checked) -> Result<NodeId, Error> {
         let number = alias.row.first.get();
         let target = usize::try_from(number).ok().and_then(NodeId::from_index);
         match target.filter(|_| u64::from(number) < self.tables().nodes) {
@@ -438,7 +448,7 @@ impl<'p, S: Source> View<'p, S> {
         }
     }
 
-    pub(crate) fn file_hash(self, id: NodeId) -> Result<Option<Sha256>, Error> {
+    pub(crate) fn file_hash(&self, id: NodeId) -> Result<Option<Sha256>, Error> {
         if Some(id) == self.manifest_id() {
             return Ok(None);
         }
@@ -457,7 +467,7 @@ impl<'p, S: Source> View<'p, S> {
     }
 
     /// The extended attributes of a node, in the order of the table.
-    pub(crate) fn xattrs(self, id: NodeId) -> Result<Vec<Xattr>, Error> {
+    pub(crate) fn xattrs(&self, id: NodeId) -> Result<Vec<Xattr>, Error> {
         let mut attributes = Vec::new();
         if Some(id) == self.manifest_id() {
             return Ok(attributes);
@@ -508,8 +518,7 @@ impl<'p, S: Source> View<'p, S> {
 
     /// The piece of a file's content that holds the byte at `at`, up to `end`, which is at most
     /// the file's size.
-    pub(crate) fn piece(self, id: NodeId, at: u64, end: u64) -> Result<Piece<'p>, Error> {
-        let node = self.checked(id)?;
+    pub(crate) fn piece(&self, node: &Checked, at: u64, end: u64) -> Result<Piece<'p>, Error> {
         let chunk_size = u64::from(self.tables().chunk_size);
         let (size, offset) = (node.row.size.get(), u64::from(node.row.offset.get()));
         let bad =
@@ -537,7 +546,8 @@ impl<'p, S: Source> View<'p, S> {
             return Ok(Piece::Zeros { length });
         }
         let index = BlockIndex(block);
-        let plain = u64::from(self.block(index)?.plain_size);
+        let plain_size = self.block(index)?.plain_size;
+        let plain = u64::from(plain_size);
         let whole = position / chunk_size < last || offset == 0 && size > chunk_size;
         if plain < needed || (whole && needed == chunk_size && plain != chunk_size) {
             return Err(bad(format!(
@@ -545,11 +555,11 @@ impl<'p, S: Source> View<'p, S> {
                 index.0
             )));
         }
-        Ok(Piece::Block { index, start, length })
+        Ok(Piece::Block { index, start, length, plain_size })
     }
 
     /// The block of a chunk, or [`ZERO_CHUNK`].
-    fn chunk(self, number: u64) -> Result<u32, Error> {
+    fn chunk(&self, number: u64) -> Result<u32, Error> {
         let tables = self.tables();
         if number >= tables.chunks {
             return Err(reject(
@@ -567,7 +577,7 @@ impl<'p, S: Source> View<'p, S> {
         Ok(block)
     }
 
-    pub(crate) fn block(self, index: BlockIndex) -> Result<Block, Error> {
+    pub(crate) fn block(&self, index: BlockIndex) -> Result<Block, Error> {
         let row: BlockEntry = self.row(u64::from(index.0))?;
         let bad = |detail: String| -> Error {
             Reject::new(RejectCode::BlockFormat, Location::Block(index.0), detail).into()

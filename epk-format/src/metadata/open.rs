@@ -6,7 +6,7 @@ use std::ops::Range;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::Metadata;
-use super::pages::{Pages, lists};
+use super::pages::{Memo, Pages, lists};
 use super::rows::Tables;
 use crate::digest::{Hasher, Sha256};
 use crate::error::{Error, Location, Reject, RejectCode};
@@ -42,11 +42,11 @@ pub(crate) fn open<S: Source>(
         options.verify_hash,
     );
     let mut superblock = Superblock::new_zeroed();
-    pages.read(source, 0, superblock.as_mut_bytes())?;
+    pages.read(source, &Memo::default(), 0, superblock.as_mut_bytes())?;
     let tables = check_superblock(&superblock, &sections, size)?;
     let mut metadata =
         Metadata { pages, tables, data: sections.metadata.end..size, shown_manifest: None };
-    let view = super::View { source, metadata: &metadata };
+    let view = super::View::new(source, &metadata);
     view.checked(NodeId::ROOT)?;
     let named = view.lookup(NodeId::ROOT, crate::tree::MANIFEST_NAME)?.is_some();
     if !manifest.is_empty() && !named {

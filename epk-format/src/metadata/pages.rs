@@ -4,6 +4,7 @@
 //! metadata, and then kept for a while. What was verified is never read from the image again
 //! while it is kept.
 
+use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,27 @@ type Page = Arc<[u8]>;
 
 /// Pages by level and number: level 0 is the metadata, 1 their list, and so on.
 type Kept = LruCache<(usize, u64), Page>;
+
+/// The pages of metadata that one question has come across: asking for them again takes no lock.
+/// A page's place is its number's remainder.
+#[derive(Debug, Default)]
+pub(crate) struct Memo(RefCell<[Option<(u64, Page)>; 8]>);
+
+impl Memo {
+    fn get(&self, number: u64, load: impl FnOnce() -> Result<Page, Error>) -> Result<Page, Error> {
+        let mut places = self.0.borrow_mut();
+        let place = usize::try_from(number % places.len() as u64).unwrap_or(0);
+        let Some(place) = places.get_mut(place) else { return load() };
+        match place {
+            Some((kept, page)) if *kept == number => Ok(Arc::clone(page)),
+            _ => {
+                let page = load()?;
+                *place = Some((number, Arc::clone(&page)));
+                Ok(page)
+            }
+        }
+    }
+}
 
 /// The lists of the hash tree below the top one, and the metadata below those.
 #[derive(Debug)]
@@ -94,11 +116,14 @@ impl Pages {
     pub(crate) fn read(
         &self,
         source: &impl Source,
+        memo: &Memo,
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<(), Error> {
         let page_size = PAGE_SIZE as u64;
-        copy(offset, page_size, buffer, |number| self.metadata_page(source, number))
+        copy(offset, page_size, buffer, |number| {
+            memo.get(number, || self.metadata_page(source, number))
+        })
     }
 
     /// Whether the stored pages lie one after another without gaps, each with nothing after its

@@ -53,7 +53,7 @@ impl<'p> Files<'p> {
                 part.fill(0);
                 return Ok(part.len());
             }
-            Piece::Block { index, start, length } => {
+            Piece::Block { index, start, length, .. } => {
                 held = self.read(index)?;
                 let start = usize::try_from(start).unwrap_or(usize::MAX);
                 let bytes = held.plain.get(start..).unwrap_or_default();

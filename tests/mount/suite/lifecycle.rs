@@ -165,7 +165,7 @@ fn the_table_of_mounts_shows_type_source_and_safety() {
     assert_eq!(mount.filesystem_type, "fuse.epkfs");
     assert_eq!(mount.source, image);
     let options: Vec<&str> = mount.options.split(',').collect();
-    for option in ["ro", "nosuid", "nodev", "default_permissions"] {
+    for option in ["ro", "nosuid", "nodev", "default_permissions", "max_read=65536"] {
         assert!(options.contains(&option), "{option} in {options:?}");
     }
     for option in ["rw", "suid", "dev", "allow_other"] {
@@ -200,6 +200,9 @@ fn any_number_of_threads_serves() {
             .filter_map(|file| fs::read_link(file.expect("a file").path()).ok())
             .filter(|target| target.as_os_str() == OsStr::new("/dev/fuse"))
             .count();
-        assert_eq!(devices, threads, "a queue for each loop");
+        // With more than one processor a descriptor more, to look out for requests.
+        let processors = rustix::thread::sched_getaffinity(None).expect("a mask").count();
+        let expected = threads + usize::from(processors > 1);
+        assert_eq!(devices, expected, "a queue for each loop");
     }
 }
