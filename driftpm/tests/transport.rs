@@ -23,9 +23,9 @@ fn noise(length: usize) -> Vec<u8> {
     (0..length).map(next).collect()
 }
 
-/// Few tries, and no patience.
+/// A failure is told at once.
 fn hasty() -> Settings {
-    Settings { retries: 0, idle_timeout: Duration::from_millis(300), ..Settings::default() }
+    Settings { retries: 0, ..Settings::default() }
 }
 
 fn at(url: &str, path: &str) -> Location {
@@ -214,7 +214,9 @@ fn what_was_interrupted_goes_on_later() {
     // The first time little comes, then nothing, and the next day all is well.
     let server = Own::new(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
         0 => Answer::Cut(served.clone(), "\"tag\"", 50_000),
-        1..=2 => Answer::Raw(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        1..=2 => Answer::Raw(
+            b"HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        ),
         _ => Answer::File(served.clone(), "\"tag\""),
     });
     let folder = tempfile::tempdir().unwrap();
@@ -235,8 +237,33 @@ fn what_was_interrupted_goes_on_later() {
 }
 
 #[test]
+fn a_server_that_hangs_up_before_it_answers() {
+    let bytes = noise(200_000);
+    let served = bytes.clone();
+    let calls = AtomicUsize::new(0);
+    let server = Own::new(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
+        0 => Answer::Cut(served.clone(), "\"tag\"", 50_000),
+        1 => Answer::Raw(Vec::new()),
+        _ => Answer::File(served.clone(), "\"tag\""),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("x");
+    for _ in 0..2 {
+        let client = Client::new(hasty()).unwrap();
+        let error = download(&client, &at(&server.url, "x"), &to).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Network, "{error}");
+    }
+    assert_eq!(server.count(), 2, "the whole was asked for after a range that nobody refused");
+    let done = download(&Client::new(hasty()).unwrap(), &at(&server.url, "x"), &to).unwrap();
+    assert_eq!(done, Downloaded { size: 200_000, resumed: 50_000 });
+    assert_eq!(fs::read(&to).unwrap(), bytes);
+}
+
+#[test]
 fn a_server_that_lies() {
-    let raw = |head: &str, body: &[u8]| [head.as_bytes(), b"\r\n\r\n", body].concat();
+    let raw = |head: &str, body: &[u8]| {
+        [head.as_bytes(), b"\r\nConnection: close\r\n\r\n", body].concat()
+    };
     let server = Own::new(move |path| match path {
         "/endless" => {
             Answer::Raw(raw("HTTP/1.1 200 OK\r\nContent-Length: 99999999999", &[7; 1000]))
@@ -265,7 +292,9 @@ fn a_server_that_lies() {
     assert_eq!(kind("chunks"), ErrorKind::Network);
     assert_eq!(kind("garbage"), ErrorKind::Network);
     assert_eq!(kind("denied"), ErrorKind::Denied);
-    assert_eq!(kind("silence"), ErrorKind::Timeout);
+    let impatient = Settings { idle_timeout: Duration::from_millis(300), ..hasty() };
+    let silence = Client::new(impatient).unwrap().read(&at(&server.url, "silence"), 1000);
+    assert_eq!(silence.unwrap_err().kind, ErrorKind::Timeout);
     assert_ne!(client.read(&at(&server.url, "file"), 9999).unwrap_err().message, "");
     let error = client.read_range(&at(&server.url, "range"), 0..5).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Network);

@@ -146,6 +146,8 @@ pub fn open(image: &Path, options: &Options) -> Result<Package<File>, Error> {
             TrustedKeys::parse(&text).map_err(|line| Error::Trust { path: path.clone(), line })?;
     }
     let file = File::open(image).map_err(unreadable(image))?;
+    // Whoever wants to remove the package sees that it is in use. Nothing depends on it.
+    let _ = file.try_lock_shared();
     let opened = match options.cache_home.as_deref().filter(|_| !options.verify_full) {
         Some(cache) => stamp::open(file, &open, cache, options.started),
         None => Package::open(file, &open),

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    cat, confine, convert, diff, extract, import, inspect, keygen, ls, mount, mounts, pack, run,
-    umount, verify,
+    add, cat, confine, convert, diff, extract, import, inspect, keygen, list, ls, mount, mounts,
+    pack, remove, run, umount, verify,
 };
 use crate::exit::Failure;
 
@@ -25,6 +25,9 @@ enum Command {
     Pack(Box<pack::Args>),
     Convert(Box<convert::ConvertArgs>),
     Import(Box<import::ImportArgs>),
+    Add(add::AddArgs),
+    List(list::ListArgs),
+    Remove(remove::RemoveArgs),
     Run(run::RunArgs),
     Confine(confine::ConfineArgs),
     Mount(mount::MountArgs),
@@ -45,6 +48,9 @@ impl Cli {
             Command::Pack(args) => pack::run(args),
             Command::Convert(args) => convert::convert(args),
             Command::Import(args) => import::import(args),
+            Command::Add(args) => add::add(args),
+            Command::List(args) => list::list(args),
+            Command::Remove(args) => remove::remove(args),
             Command::Verify(args) => verify::verify(args),
             Command::Mount(args) => mount::mount(args),
             Command::Umount(args) => umount::umount(args),

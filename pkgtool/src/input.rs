@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use epk_format::manifest::{ApiVersion, Host};
-use epk_format::signature::{Policy, TrustedKeys};
+use epk_format::signature::{Policy, SignatureState, TrustedKeys};
 use epk_format::{OpenOptions, Package};
 use epkfs::stamp;
 
@@ -118,6 +118,16 @@ pub(crate) fn open_package(path: &Path, options: &OpenOptions) -> Result<Package
 /// Opens a package, and hashes one of format 1.0 as a whole whatever is known of it.
 pub(crate) fn open_in_full(path: &Path, options: &OpenOptions) -> Result<Package<File>, Failure> {
     Package::open(open_file(path)?, options).map_err(|error| Failure::package(path, &error))
+}
+
+/// The word for a signature's state, and whose it is (`spec/signature.md` §6).
+pub(crate) fn signature_words(state: &SignatureState) -> (&'static str, Option<String>) {
+    match state {
+        SignatureState::Unsigned => ("unsigned", None),
+        SignatureState::Valid(id) => ("valid", Some(id.to_string())),
+        SignatureState::Untrusted(id) => ("untrusted", Some(id.to_string())),
+        SignatureState::NotChecked => ("not-checked", None),
+    }
 }
 
 /// What this machine runs, with the API that the user may have chosen.

@@ -12,10 +12,12 @@ mod import;
 mod input;
 mod launch;
 mod namespace;
+mod output;
 mod pack;
 mod progress;
 mod select;
 mod signals;
+mod store;
 mod to_tar;
 
 use std::process::ExitCode;

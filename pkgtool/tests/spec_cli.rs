@@ -110,7 +110,7 @@ fn every_option_is_told_and_every_one_told_exists() {
 
 /// The keys of an object and what is inside, with dots. Objects of free keys aren't entered.
 fn keys(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
-    const FREE: &str = "manifest.commands";
+    const FREE: [&str; 2] = ["manifest.commands", "commands"];
     match value {
         Value::Object(object) => {
             for (key, value) in object {
@@ -119,7 +119,7 @@ fn keys(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
                 if path.contains("records[].") && key.starts_with(char::is_uppercase) {
                     continue;
                 }
-                if path != FREE {
+                if !FREE.contains(&&*path) {
                     keys(value, &path, found);
                 }
                 found.insert(path);
@@ -233,6 +233,12 @@ fn json_keeps_to_its_schema() {
     assert!(pkgtool(folder, "extract --to-tar app.tar plain.epk").status.success());
     assert_eq!(lines("import app.tar -o imported.epk --json"), 1);
     assert_eq!(lines("diff --json plain.epk imported.epk"), 1);
+    assert_eq!(lines("add --json signed.epk"), 1);
+    assert_eq!(lines("add --json signed.epk"), 1);
+    assert_eq!(lines("list --json --long --commands hi@1"), 1);
+    fs::write(folder.join("data/epk/packages/bad@1.epk"), "bad").expect("written");
+    assert_eq!(lines("list --json --long bad"), 1);
+    assert_eq!(lines("remove --json hi bad"), 2);
 
     fs::create_dir(folder.join("mnt")).expect("made");
     let mounted = pkgtool(folder, "mount plain.epk mnt");
@@ -299,6 +305,17 @@ fn exit_statuses_are_as_told() {
         ("diff app.epk changed.epk", 1),
         ("diff app.epk nothing", 3),
         ("diff app.epk nonsense", 4),
+        ("list", 0),
+        ("list nothing", 1),
+        ("list @1", 2),
+        ("add nothing", 3),
+        ("add nonsense", 4),
+        ("add signed.epk --signature required --trust empty", 5),
+        ("add app.epk", 0),
+        ("add signed.epk", 1),
+        ("remove hi@2", 1),
+        ("remove", 2),
+        ("remove hi", 0),
         ("keygen key", 3),
         ("umount app", 1),
         ("mount app.epk nothing", 3),

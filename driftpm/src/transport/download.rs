@@ -74,9 +74,12 @@ async fn go_on(
         && part.length() < origin.size
     {
         let range = GetRange::Bounded(part.length()..origin.size);
-        // A server that cannot give a range, or has another file now, is asked for the whole.
-        let rest = client.get(from, Some(range)).await;
-        found = rest.ok().filter(|rest| origin_of(&url, &rest.meta).as_ref() == Some(origin));
+        // A server that cannot give a range, or has another file now, is asked for the whole; one
+        // that hangs up is not, since what is there would be thrown away.
+        found = match client.get(from, Some(range)).await {
+            Err(error) if error.broke_off => return Err(error),
+            rest => rest.ok().filter(|rest| origin_of(&url, &rest.meta).as_ref() == Some(origin)),
+        };
     }
     let whole = known.is_some_and(|origin| part.length() == origin.size);
     match (&found, whole) {

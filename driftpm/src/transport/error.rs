@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use object_store::client::{HttpError, HttpErrorKind};
+
 use super::location::Location;
 
 /// What kind of thing went wrong.
@@ -53,6 +55,8 @@ pub struct TransportError {
     pub from: String,
     /// What was found, and what was allowed.
     pub message: String,
+    /// The conversation broke off: it says nothing about what the server can do.
+    pub(super) broke_off: bool,
 }
 
 impl fmt::Display for TransportError {
@@ -65,7 +69,7 @@ impl std::error::Error for TransportError {}
 
 impl TransportError {
     pub(super) fn new(kind: ErrorKind, from: &Location, message: impl Into<String>) -> Self {
-        Self { kind, from: from.to_string(), message: message.into() }
+        Self { kind, from: from.to_string(), message: message.into(), broke_off: false }
     }
 
     pub(super) fn too_large(from: &Location, found: Option<u64>, limit: u64) -> Self {
@@ -95,8 +99,15 @@ impl TransportError {
             ErrorKind::Timeout => format!("no answer in time: {}", innermost(error)),
             _ => innermost(error),
         };
-        Self::new(kind, from, message)
+        Self { broke_off: broke_off(error), ..Self::new(kind, from, message) }
     }
+}
+
+fn broke_off(error: &object_store::Error) -> bool {
+    chain(error).any(|error| {
+        let kind = error.downcast_ref::<HttpError>().map(HttpError::kind);
+        kind.is_some_and(|kind| !matches!(kind, HttpErrorKind::Decode | HttpErrorKind::Unknown))
+    })
 }
 
 fn chain<'a>(

@@ -218,7 +218,10 @@ impl Own {
         let root = root.to_owned();
         Self::new(move |path| match fs::read(root.join(path.trim_start_matches('/'))) {
             Ok(bytes) => Answer::File(bytes, "\"none\""),
-            Err(_) => Answer::Raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            Err(_) => Answer::Raw(
+                b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                    .to_vec(),
+            ),
         })
     }
 

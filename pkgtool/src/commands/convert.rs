@@ -15,9 +15,9 @@ use crate::convert::contents::Files;
 use crate::convert::tree::{self, Converted, Loss};
 use crate::exit::{Failure, print_line};
 use crate::input::{TrustArgs, open_in_full};
+use crate::output::Output;
 use crate::pack::losses::counted;
 use crate::pack::make::{self, Method};
-use crate::pack::output::Output;
 use crate::progress::Bar;
 
 /// Convert a package to the other version of the format

@@ -10,7 +10,7 @@ use epk_format::Package;
 use crate::exit::Failure;
 use crate::extract;
 use crate::input::{TrustArgs, open_package};
-use crate::pack::output::Output;
+use crate::output::Output;
 use crate::select;
 use crate::signals::Deferred;
 use crate::to_tar;

@@ -11,8 +11,12 @@ use epkfs::handover::Inherited;
 use crate::exit::Failure;
 use crate::input::{self, TrustArgs, Verify, open_in_full, open_package};
 use crate::launch::{Launch, user_data};
+use crate::store;
 
 /// Run an application out of its package
+///
+/// FILE with a slash, or with `.epk` at the end, is a path; any other word is NAME or
+/// NAME@VERSION of an installed package.
 ///
 /// Verifies the package, mounts it at /package in a view of the host that only the application
 /// has, and runs its entry, or the command that the first word names; words after `--` are
@@ -71,12 +75,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 fn prepare(args: &RunArgs) -> Result<Launch, Failure> {
     let inherited = Inherited::now();
     let (file, words) = args.words.split_first().ok_or_else(|| Failure::usage("no package"))?;
-    let file = Path::new(file);
+    let file = &store::file_meant(Path::new(file))?;
     let options = args.trust.open_options()?;
     let package = match args.verify {
         Verify::Once => open_package(file, &options)?,
         Verify::Full => open_in_full(file, &options)?,
     };
+    store::hold(package.source());
     let manifest = package.parse_manifest().map_err(|error| Failure::manifest(file, &error))?;
     manifest
         .check_compatibility(&input::host(args.kernel_api))

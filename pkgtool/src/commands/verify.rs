@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use epk_format::manifest::{ApiVersion, Manifest, ManifestError, ManifestStatus};
-use epk_format::signature::{Policy, SignatureState};
+use epk_format::signature::Policy;
 use epk_format::{Error, OpenOptions, Package, RejectCode};
 use serde_json::{Map, Value, json};
 
 use crate::deep;
 use crate::exit::{Exit, Failure, exit_of, manifest_exit, print_line};
-use crate::input::{self, TrustArgs, open_file};
+use crate::input::{self, TrustArgs, open_file, signature_words};
+use crate::store::{self, Identity, Store};
 
 /// Check packages: structure, PackageHash, signature and manifest
 ///
@@ -20,8 +21,12 @@ use crate::input::{self, TrustArgs, open_file};
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The packages
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "installed", value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    /// Also check every installed package, and whether its file's name is right
+    #[arg(long)]
+    installed: bool,
 
     #[command(flatten)]
     trust: TrustArgs,
@@ -46,8 +51,17 @@ pub(crate) struct VerifyArgs {
 pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     let options = args.trust.open_options()?;
     let mut worst: Option<Failure> = None;
-    for path in &args.files {
-        let verdict = judge(path, &options, args);
+    let mut all: Vec<(PathBuf, Option<Identity>)> =
+        args.files.iter().map(|path| (path.clone(), None)).collect();
+    if args.installed {
+        let installed = store::list(&Store::all()?)?;
+        all.extend(installed.into_iter().map(|package| (package.path, Some(package.identity))));
+    }
+    for (path, identity) in &all {
+        let mut verdict = judge(path, &options, args);
+        if let Some(identity) = identity {
+            verdict.compare(identity);
+        }
         if args.json {
             print_line(verdict.to_json(path))?;
         } else {
@@ -76,6 +90,8 @@ struct Verdict {
     key_id: Option<String>,
     manifest: Option<Result<Manifest, ManifestError>>,
     compatibility: Option<Result<(), ManifestError>>,
+    /// Installed under a name that isn't the manifest's.
+    misnamed: Option<String>,
     findings: Vec<Error>,
     deep: Option<deep::Counts>,
 }
@@ -83,6 +99,17 @@ struct Verdict {
 impl Verdict {
     fn fail(&mut self, exit: Exit) {
         self.exit = self.exit.max(Some(exit));
+    }
+
+    /// Compares the manifest with the name that the package is installed under.
+    fn compare(&mut self, identity: &Identity) {
+        if let Some(Ok(Manifest { name, version, .. })) = &self.manifest
+            && (name, version) != (&identity.name, &identity.version)
+        {
+            let found = Identity { name: name.clone(), version: version.clone() };
+            self.misnamed = Some(format!("installed as `{identity}`, the manifest says `{found}`"));
+            self.fail(Exit::InvalidPackage);
+        }
     }
 
     fn find(&mut self, error: Error) {
@@ -140,15 +167,6 @@ fn describe(verdict: &mut Verdict, package: &Package<std::fs::File>, args: &Veri
     }
 }
 
-fn signature_words(state: &SignatureState) -> (&'static str, Option<String>) {
-    match state {
-        SignatureState::Unsigned => ("unsigned", None),
-        SignatureState::Valid(id) => ("valid", Some(id.to_string())),
-        SignatureState::Untrusted(id) => ("untrusted", Some(id.to_string())),
-        SignatureState::NotChecked => ("not-checked", None),
-    }
-}
-
 /// What can be said of the signature of a package that was refused.
 fn signature_of_refused(path: &Path, error: &Error) -> (&'static str, Option<String>) {
     match error.code() {
@@ -199,12 +217,13 @@ impl Verdict {
         if let Some(counts) = &self.deep {
             put("deep", json!({ "files": counts.files, "blocks": counts.blocks }));
         }
-        put("findings", Value::Array(self.findings.iter().map(finding_json).collect()));
-        if self.findings.is_empty()
-            && let Some(reason) = &self.unreadable
-        {
-            put("findings", json!([{ "code": null, "code_name": null, "detail": reason }]));
-        }
+        let mut findings: Vec<Value> = self.findings.iter().map(finding_json).collect();
+        let other = self.unreadable.iter().filter(|_| findings.is_empty());
+        let other: Vec<&String> = other.chain(&self.misnamed).collect();
+        findings.extend(
+            other.iter().map(|text| json!({ "code": null, "code_name": null, "detail": text })),
+        );
+        put("findings", Value::Array(findings));
         Value::Object(object)
     }
 
@@ -274,6 +293,7 @@ impl Verdict {
         if reasons.is_empty() {
             reasons.extend(self.unreadable.clone());
         }
+        reasons.extend(self.misnamed.clone());
         reasons.extend(
             self.manifest.iter().filter_map(|manifest| Some(manifest.as_ref().err()?.to_string())),
         );

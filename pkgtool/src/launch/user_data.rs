@@ -1,6 +1,5 @@
 //! The folder that an application may write: `/user-data` inside, one a package outside.
 
-use std::fmt::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -8,10 +7,16 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
 use crate::exit::Failure;
+use crate::store::escape;
+
+/// The folder of the package `name`, which may not exist.
+pub(crate) fn folder(data_home: &Path, name: &str) -> PathBuf {
+    data_home.join("epk").join("data").join(escape(name))
+}
 
 /// The folder of the package `name`, made if it isn't there.
 pub(crate) fn prepare(data_home: &Path, name: &str) -> Result<PathBuf, Failure> {
-    let folder = data_home.join("epk").join("data").join(folder_name(name));
+    let folder = folder(data_home, name);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| {
         Failure::launch(format!("cannot make the data folder `{}`: {error}", folder.display()))
     })?;
@@ -24,20 +29,6 @@ pub(crate) fn prepare(data_home: &Path, name: &str) -> Result<PathBuf, Failure> 
     Ok(folder)
 }
 
-/// A name as one path component: every byte but ASCII letters, digits, `-`, `_`, `+` and `.`
-/// becomes `%XX`, a leading `.` too. Different names have different folders.
-fn folder_name(name: &str) -> String {
-    let mut folder = String::new();
-    for (at, byte) in name.bytes().enumerate() {
-        if byte.is_ascii_alphanumeric() || b"-_+".contains(&byte) || (byte == b'.' && at > 0) {
-            folder.push(char::from(byte));
-        } else {
-            let _ = write!(folder, "%{byte:02X}");
-        }
-    }
-    folder
-}
-
 /// `$XDG_DATA_HOME`, or `$HOME/.local/share` (XDG Base Directory Specification): the first that
 /// is an absolute path.
 pub(crate) fn data_home() -> Result<PathBuf, Failure> {
@@ -48,24 +39,4 @@ pub(crate) fn data_home() -> Result<PathBuf, Failure> {
             Failure::launch("neither XDG_DATA_HOME nor HOME is an absolute path")
                 .hint("set one: the application's data lies below it")
         })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_become_single_components() {
-        let cases = [
-            ("org.example.app", "org.example.app"),
-            ("..", "%2E."),
-            (".", "%2E"),
-            ("a/b", "a%2Fb"),
-            ("a%2Fb", "a%252Fb"),
-            ("ü x", "%C3%BC%20x"),
-        ];
-        for (name, folder) in cases {
-            assert_eq!(folder_name(name), folder);
-        }
-    }
 }

@@ -17,11 +17,11 @@ use epk_format::write::{
 };
 
 use super::losses::{Lost, Policy, Property, Unpackable};
-use super::output::Output;
 use super::sign::{self, CommandSigner, KeySigner};
 use super::summary::Summary;
 use super::times::{Mtime, SOURCE_DATE_EPOCH, Times};
 use crate::exit::{Exit, Failure, print_line};
+use crate::output::Output;
 use crate::progress::Bar;
 
 /// Options of the commands that make packages.

@@ -8,7 +8,6 @@ pub(crate) mod contents;
 pub(crate) mod links;
 pub(crate) mod losses;
 pub(crate) mod make;
-pub(crate) mod output;
 pub(crate) mod sign;
 pub(crate) mod summary;
 pub(crate) mod times;

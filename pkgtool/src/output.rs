@@ -110,11 +110,36 @@ impl Output {
             Some(temporary) => self.rename(temporary)?,
             None => self.link()?,
         }
-        // A folder that can't be synced (some network filesystems) holds the package all the same.
+        self.sync_folder();
+        Ok(())
+    }
+
+    /// Makes the package durable and gives it its name, unless something has it: then false.
+    pub(crate) fn publish_new(mut self) -> Result<bool, Failure> {
+        self.file.sync_all().map_err(|error| self.failed(&error))?;
+        let linked = match self.temporary.take() {
+            Some(temporary) => linkat(
+                &self.folder,
+                temporary.name.as_os_str(),
+                &self.folder,
+                self.name.as_os_str(),
+                AtFlags::empty(),
+            ),
+            None => link_to(&self.file, &self.folder, &self.name),
+        };
+        match linked {
+            Ok(()) => self.sync_folder(),
+            Err(Errno::EEXIST) => return Ok(false),
+            Err(error) => return Err(self.failed(&error)),
+        }
+        Ok(true)
+    }
+
+    /// A folder that can't be synced (some network filesystems) holds the package all the same.
+    fn sync_folder(&self) {
         if let Ok(folder) = self.folder.try_clone() {
             let _ = File::from(folder).sync_all();
         }
-        Ok(())
     }
 
     /// Links the nameless file. `link(2)` replaces nothing, so an old package needs a detour by a
@@ -338,6 +363,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_there_stays_when_only_new_files_are_wanted() {
+        for nameless in [true, false] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("x.epk");
+            for (text, published) in [("EPK1 one", true), ("EPK1 two", false)] {
+                let mut output = Output::with(&path, false, nameless).expect("created");
+                output.file().write_all(text.as_bytes()).expect("written");
+                assert_eq!(output.publish_new().expect("no error"), published);
+                assert_eq!(names(folder.path()), ["x.epk"]);
+                assert_eq!(fs::read(&path).expect("readable"), b"EPK1 one");
+            }
+        }
+    }
+
     const CHILD: &str = "PKGTOOL_TEST_TEMPORARY_FILE";
 
     /// Run by [`a_signal_removes_the_temporary_file`] in a process of its own.
@@ -357,7 +397,7 @@ mod tests {
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             let folder = tempfile::tempdir().expect("a folder");
             let mut child = Command::new(env::current_exe().expect("this program"))
-                .args(["--exact", "pack::output::tests::child_that_waits_for_a_signal"])
+                .args(["--exact", "output::tests::child_that_waits_for_a_signal"])
                 .arg("--nocapture")
                 .env(CHILD, folder.path().join("x"))
                 .stdout(Stdio::piped())
