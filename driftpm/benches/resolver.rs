@@ -12,10 +12,13 @@ use driftpm::drift::resolve::{
 };
 use driftpm::problem::Problem;
 
+/// Versions, each with the numbers of the packages that it needs and in which versions.
+type Versions = Vec<(String, Vec<(usize, String)>)>;
+
 /// Packages `p0`, `p1`, …, whose versions and needs are a function of the number.
 struct Made<F>(F);
 
-impl<F: Fn(usize) -> Vec<(String, Vec<(usize, String)>)> + Send + Sync> VersionSource for Made<F> {
+impl<F: Fn(usize) -> Versions + Send + Sync> VersionSource for Made<F> {
     fn name(&self) -> &str {
         "made"
     }
@@ -52,7 +55,7 @@ fn chance(seed: &mut u64, below: usize) -> usize {
 }
 
 /// 200 packages in ten versions each, with needs within the next thirty.
-fn usual(number: usize) -> Vec<(String, Vec<(usize, String)>)> {
+fn usual(number: usize) -> Versions {
     let mut seed = u64::try_from(number).unwrap();
     let versions = (1..3).flat_map(|major| (0..5).map(move |minor| (major, minor)));
     let version = |(major, minor)| {
@@ -69,7 +72,7 @@ fn usual(number: usize) -> Vec<(String, Vec<(usize, String)>)> {
 }
 
 /// Each needs the next, and the last one something that is nowhere.
-fn chain(length: usize) -> impl Fn(usize) -> Vec<(String, Vec<(usize, String)>)> {
+fn chain(length: usize) -> impl Fn(usize) -> Versions {
     move |number| {
         let version = |text: &str| (text.to_owned(), vec![(number + 1, "^1".to_owned())]);
         if number < length { ["1.0.0", "1.1.0"].map(version).to_vec() } else { Vec::new() }

@@ -16,9 +16,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, statat};
 use rustix::io::Errno;
 
+/// How much is read at once.
+const PIECE: usize = 64 * 1024;
+
 thread_local! {
     /// One buffer a thread; most files fit.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE]);
 }
 
 /// An open directory, with the path it was opened by for messages.
@@ -188,16 +191,36 @@ impl Directory {
     /// # Errors
     ///
     /// The system's.
-    pub fn read_pieces(&self, relative: &str, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    pub fn read_pieces(&self, relative: &str, take: impl FnMut(&[u8])) -> io::Result<()> {
+        self.read_until(relative, 0, take)
+    }
+
+    /// The same of a file that is known to be a regular one: POSIX lets a read of it come short at
+    /// its end only, so the end need not be asked for. A pipe is short whenever it likes.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn read_regular(&self, relative: &str, take: impl FnMut(&[u8])) -> io::Result<()> {
+        self.read_until(relative, PIECE.saturating_sub(1), take)
+    }
+
+    /// Reads until no more than `last` bytes come at once.
+    fn read_until(
+        &self,
+        relative: &str,
+        last: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
         // Without NONBLOCK, opening a pipe that someone left here would wait for ever.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = retry(|| openat(&self.0, relative, flags, Mode::empty()))?;
         BUFFER.with_borrow_mut(|buffer| {
             loop {
-                // A short read does not have to be the last one: only nothing is the end.
-                match retry(|| rustix::io::read(&file, buffer.as_mut_slice()))? {
-                    0 => return Ok(()),
-                    count => take(buffer.get(..count).unwrap_or_default()),
+                let count = retry(|| rustix::io::read(&file, buffer.as_mut_slice()))?;
+                take(buffer.get(..count).unwrap_or_default());
+                if count <= last {
+                    return Ok(());
                 }
             }
         })
@@ -227,6 +250,14 @@ mod tests {
         let mut length = 0;
         folder.read_pieces("sub/big", |piece| length += piece.len())?;
         assert_eq!(length, 200_000);
+        // Sizes around that of a piece, where a short read and the end are told apart.
+        for size in [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 200_000] {
+            std::fs::write(dir.path().join("some"), vec![7; size])?;
+            let mut length = 0;
+            folder.directory.read_regular("some", |piece| length += piece.len())?;
+            assert_eq!(length, size);
+        }
+        std::fs::remove_file(dir.path().join("some"))?;
         let mut entries = folder.entries("sub")?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let kinds: Vec<_> = entries.iter().map(|entry| (entry.name.to_str(), entry.kind)).collect();

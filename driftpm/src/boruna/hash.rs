@@ -78,7 +78,7 @@ impl ContentState {
             let below = file.strip_prefix(SOURCE_DIRECTORY).and_then(|path| path.strip_prefix('/'));
             let (Some(sources), Some(path)) = (&sources, below) else { continue };
             sources
-                .read_pieces(path, |piece| state.0.update(piece))
+                .read_regular(path, |piece| state.0.update(piece))
                 .map_err(|reason| Error::Io { action: format!("read {file}"), reason })?;
         }
         Ok(state.with_manifest(hashed))

@@ -14,8 +14,11 @@ pub(super) type Place = usize;
 /// Some places, or all but some.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Places {
-    /// One bit a place; no zero at the end, so equal sets are equal.
-    bits: Vec<u64>,
+    /// One bit a place, for the first places: most packages have no more versions than this, and
+    /// the solver makes and joins millions of sets.
+    first: u64,
+    /// One bit a place, for the others; no zero at the end, so equal sets are equal.
+    rest: Vec<u64>,
     /// Whether the bits are those that are *not* in the set.
     inverted: bool,
 }
@@ -25,7 +28,7 @@ const BITS: usize = 64;
 impl Places {
     /// The places of which `contains` says so, of the first `count`.
     pub(super) fn of(count: usize, contains: impl Fn(Place) -> bool) -> Self {
-        let mut set = Self { bits: Vec::new(), inverted: false };
+        let mut set = Self::empty();
         for place in (0..count).filter(|place| contains(*place)) {
             set.add(place);
         }
@@ -33,17 +36,25 @@ impl Places {
     }
 
     fn add(&mut self, place: Place) {
-        let (word, bit) = (place / BITS, place % BITS);
-        if self.bits.len() <= word {
-            self.bits.resize(word.saturating_add(1), 0);
+        let bit = 1 << (place % BITS);
+        let Some(word) = (place / BITS).checked_sub(1) else {
+            self.first |= bit;
+            return;
+        };
+        if self.rest.len() <= word {
+            self.rest.resize(word.saturating_add(1), 0);
         }
-        if let Some(word) = self.bits.get_mut(word) {
-            *word |= 1 << bit;
+        if let Some(word) = self.rest.get_mut(word) {
+            *word |= bit;
         }
     }
 
     fn has_bit(&self, place: Place) -> bool {
-        self.bits.get(place / BITS).is_some_and(|word| word & (1 << (place % BITS)) != 0)
+        let word = match (place / BITS).checked_sub(1) {
+            None => self.first,
+            Some(word) => self.rest.get(word).copied().unwrap_or(0),
+        };
+        word & (1 << (place % BITS)) != 0
     }
 
     /// Whether `place` is in it.
@@ -58,14 +69,14 @@ impl Places {
 
     /// Joins two sets word by word.
     fn zip(&self, other: &Self, inverted: bool, join: impl Fn(u64, u64) -> u64) -> Self {
-        let length = self.bits.len().max(other.bits.len());
-        let word = |set: &Self, at: usize| set.bits.get(at).copied().unwrap_or(0);
-        let mut bits: Vec<u64> =
+        let length = self.rest.len().max(other.rest.len());
+        let word = |set: &Self, at: usize| set.rest.get(at).copied().unwrap_or(0);
+        let mut rest: Vec<u64> =
             (0..length).map(|at| join(word(self, at), word(other, at))).collect();
-        while bits.last() == Some(&0) {
-            bits.pop();
+        while rest.last() == Some(&0) {
+            rest.pop();
         }
-        Self { bits, inverted }
+        Self { first: join(self.first, other.first), rest, inverted }
     }
 }
 
@@ -73,11 +84,11 @@ impl VersionSet for Places {
     type V = Place;
 
     fn empty() -> Self {
-        Self { bits: Vec::new(), inverted: false }
+        Self { first: 0, rest: Vec::new(), inverted: false }
     }
 
     fn full() -> Self {
-        Self { bits: Vec::new(), inverted: true }
+        Self { first: 0, rest: Vec::new(), inverted: true }
     }
 
     fn singleton(place: Place) -> Self {
@@ -87,7 +98,7 @@ impl VersionSet for Places {
     }
 
     fn complement(&self) -> Self {
-        Self { bits: self.bits.clone(), inverted: !self.inverted }
+        Self { inverted: !self.inverted, ..self.clone() }
     }
 
     fn intersection(&self, other: &Self) -> Self {
@@ -102,11 +113,36 @@ impl VersionSet for Places {
     fn contains(&self, place: &Place) -> bool {
         self.has(*place)
     }
+
+    // The solver asks these two most, and needs no new set for the answer.
+    fn is_disjoint(&self, other: &Self) -> bool {
+        if !self.rest.is_empty() || !other.rest.is_empty() {
+            return self.intersection(other) == Self::empty();
+        }
+        match (self.inverted, other.inverted) {
+            (false, false) => self.first & other.first == 0,
+            (false, true) => self.first & !other.first == 0,
+            (true, false) => !self.first & other.first == 0,
+            (true, true) => false,
+        }
+    }
+
+    fn subset_of(&self, other: &Self) -> bool {
+        if !self.rest.is_empty() || !other.rest.is_empty() {
+            return *self == self.intersection(other);
+        }
+        match (self.inverted, other.inverted) {
+            (false, false) => self.first & !other.first == 0,
+            (false, true) => self.first & other.first == 0,
+            (true, false) => false,
+            (true, true) => other.first & !self.first == 0,
+        }
+    }
 }
 
 impl fmt::Display for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places: Vec<String> = (0..self.bits.len().saturating_mul(BITS))
+        let places: Vec<String> = (0..self.rest.len().saturating_add(1).saturating_mul(BITS))
             .filter(|place| self.has_bit(*place))
             .map(|place| place.to_string())
             .collect();
@@ -120,18 +156,22 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_set() -> impl Strategy<Value = Places> {
-        (prop::collection::btree_set(0_usize..150, 0..9), any::<bool>()).prop_map(
-            |(places, inverted)| {
-                let set = Places::of(150, |place| places.contains(&place));
-                if inverted { set.complement() } else { set }
-            },
-        )
+        let places = prop::sample::select(vec![5_usize, 150])
+            .prop_flat_map(|most| prop::collection::btree_set(0..most, 0..5));
+        (places, any::<bool>()).prop_map(|(places, inverted)| {
+            let set = Places::of(150, |place| places.contains(&place));
+            if inverted { set.complement() } else { set }
+        })
     }
 
     proptest! {
         #[test]
         fn it_is_the_algebra_of_sets(a in any_set(), b in any_set()) {
             let (both, either) = (a.intersection(&b), a.union(&b));
+            prop_assert_eq!(a.is_disjoint(&b), both == Places::empty());
+            prop_assert_eq!(a.subset_of(&b), both == a);
+            prop_assert!(both.subset_of(&a) && a.subset_of(&either));
+            prop_assert!(a.is_disjoint(&a.complement()));
             for place in 0..200 {
                 prop_assert_eq!(both.has(place), a.has(place) && b.has(place));
                 prop_assert_eq!(either.has(place), a.has(place) || b.has(place));

@@ -61,6 +61,10 @@ pub type Solution = BTreeMap<String, Chosen>;
 /// How many versions are tried before the search is given up: some questions have no short answer,
 /// and a repository may ask one on purpose. Real projects need a few for each package.
 const MAX_TRIES: usize = 1_000_000;
+/// How much may be taken back: a version that is tried again costs a look at every package that is
+/// known by then, and more the deeper it is. Of 200 packages each may be tried 250 times; a chain of
+/// thousands that leads nowhere ends here.
+const MAX_WORK: usize = 10_000_000;
 /// Proofs are as deep as they are long, and are walked by recursion. Only what is used of a stack
 /// takes memory.
 const STACK: usize = 1 << 30;
@@ -105,7 +109,7 @@ fn search(
         order,
         preferred,
         known: RefCell::default(),
-        tries: Cell::new(0),
+        effort: Effort::default(),
     };
     let selected = match pubgrub::resolve(&world, Node::Root, ROOT_PLACE) {
         Ok(selected) => selected,
@@ -164,7 +168,31 @@ pub(super) struct World<'a> {
     order: Order,
     preferred: &'a HashMap<String, String>,
     known: RefCell<HashMap<Rc<str>, Rc<Package>>>,
+    effort: Effort,
+}
+
+/// What was spent on a search.
+#[derive(Default)]
+struct Effort {
     tries: Cell<usize>,
+    work: Cell<usize>,
+}
+
+impl Effort {
+    /// Counts another try, with so many packages known.
+    fn one_more(&self, known: usize) -> Result<(), Problem> {
+        let tries = self.tries.get().saturating_add(1);
+        self.tries.set(tries);
+        if tries > known {
+            self.work.set(self.work.get().saturating_add(known));
+        }
+        if tries <= MAX_TRIES && self.work.get() <= MAX_WORK {
+            return Ok(());
+        }
+        let message = format!("no answer after {tries} versions of {known} packages were tried");
+        Err(Problem::new("RESOLUTION_TOO_HARD", message)
+            .hint("narrower constraints in `deps` make the search shorter"))
+    }
 }
 
 impl World<'_> {
@@ -228,13 +256,7 @@ impl DependencyProvider for World<'_> {
         let Node::Package(name) = node else {
             return Ok(range.has(ROOT_PLACE).then_some(ROOT_PLACE));
         };
-        let tries = self.tries.get().saturating_add(1);
-        self.tries.set(tries);
-        if tries > MAX_TRIES {
-            let message = format!("no answer after {MAX_TRIES} versions were tried");
-            return Err(Problem::new("RESOLUTION_TOO_HARD", message)
-                .hint("narrower constraints in `deps` make the search shorter"));
-        }
+        self.effort.one_more(self.known.borrow().len())?;
         let package = self.known(name)?;
         if let Some(place) = self.preferred(name, &package).filter(|place| range.has(*place)) {
             return Ok(Some(place));
@@ -279,5 +301,21 @@ impl DependencyProvider for World<'_> {
             }
         }
         Ok(Dependencies::Available(list))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_ends() {
+        // Packages known, and how often a version of one may be tried.
+        for (known, most) in [(3, MAX_TRIES), (100_000, 100_100), (1_000_000, MAX_TRIES)] {
+            let effort = Effort::default();
+            let tries = (0..).take_while(|_| effort.one_more(known).is_ok()).count();
+            assert_eq!(tries, most, "{known}");
+            assert_eq!(effort.one_more(known).unwrap_err().code, "RESOLUTION_TOO_HARD");
+        }
     }
 }
