@@ -199,9 +199,9 @@ impl Checking<'_> {
         let problem = match follow(self.package, named)? {
             Seen::Host if boundary::has_interpreter(named, object.elf.machine) => None,
             Seen::Host | Seen::Missing => Some(What::NoInterpreter { interpreter }),
-            Seen::Inside(id, _) => self.is_no_program(id)?.then_some(()).map(|()| {
-                What::NotExecutable { interpreter }
-            }),
+            Seen::Inside(id, _) => {
+                self.is_no_program(id)?.then_some(()).map(|()| What::NotExecutable { interpreter })
+            }
         };
         if let Some(problem) = problem {
             self.report(&object.path, problem);
@@ -301,7 +301,8 @@ impl Checking<'_> {
     /// A library of the package with this name, wherever it lies.
     fn elsewhere(&self, name: &[u8], machine: Machine) -> Option<Vec<u8>> {
         let mut list = self.objects.list.iter();
-        let found = list.find(|object| object.elf.machine == machine && name_of(&object.path) == name);
+        let found =
+            list.find(|object| object.elf.machine == machine && name_of(&object.path) == name);
         found.map(|object| object.path.clone())
     }
 

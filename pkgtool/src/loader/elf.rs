@@ -142,11 +142,7 @@ pub(crate) fn read<E>(
     elf.map(Some)
 }
 
-fn of_class<H, E, R>(
-    input: &mut Input<R>,
-    head: &[u8],
-    machine: Machine,
-) -> Result<Elf, Broken<E>>
+fn of_class<H, E, R>(input: &mut Input<R>, head: &[u8], machine: Machine) -> Result<Elf, Broken<E>>
 where
     H: FileHeader<Endian = Endianness>,
     R: FnMut(u64, &mut [u8]) -> Result<(), E>,

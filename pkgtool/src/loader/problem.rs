@@ -96,10 +96,7 @@ impl Problem {
             What::Missing { needed, places, instead, elsewhere, host } => {
                 let mut text = missing(needed, places, *host);
                 if let Some(path) = instead {
-                    text.push_str(&format!(
-                        "; `{}` is no library for its machine",
-                        display(path)
-                    ));
+                    text.push_str(&format!("; `{}` is no library for its machine", display(path)));
                 }
                 if let Some(path) = elsewhere {
                     text.push_str(&format!(
