@@ -110,7 +110,10 @@ impl Checking<'_> {
         // Where loaders of the package look first, for the machines that it has loaders for.
         let mut own_loaders: HashMap<Machine, Vec<Place>> = HashMap::new();
         for &number in &programs {
-            let Some(object) = list.get(number) else { continue };
+            // Whoever is for another machine has been named already.
+            let Some(object) = list.get(number).filter(|object| self.is_judged(object)) else {
+                continue;
+            };
             let mut ways: Vec<Option<Loader>> = Vec::new();
             for (_, way) in targets.iter().filter(|(target, _)| *target == number) {
                 if !ways.contains(way) {
@@ -134,15 +137,18 @@ impl Checking<'_> {
                     own_loaders.entry(object.elf.machine).or_default();
                 }
                 let path = seen_as(&object.path);
-                let load = Load { number, path, first, host, names: HashSet::new() };
+                // The loader has loaded itself; of the host's the boundary knows.
+                let given = loader.as_ref().map(|loader| loader.file.as_slice());
+                let loader = given.or(object.elf.interpreter.as_deref().filter(|_| !host));
+                let loader = loader.map(|loader| name_of(loader).to_vec());
+                let load = Load { number, path, first, host, names: loader.into_iter().collect() };
                 names.extend(self.load(load, &mut reached)?);
             }
         }
         // What no program needs is opened while one runs, and finds what that one has loaded.
         for &number in &libraries {
-            let Some(object) = list.get(number).filter(|_| !reached.contains(&number)) else {
-                continue;
-            };
+            let unknown = |object: &&Object| !reached.contains(&number) && self.is_judged(object);
+            let Some(object) = list.get(number).filter(unknown) else { continue };
             let path = seen_as(&object.path);
             let own = own_loaders.get(&object.elf.machine);
             let first = own.cloned().unwrap_or_default();
@@ -177,6 +183,11 @@ impl Checking<'_> {
         if !fits(arch, found) || (target && found != arch) {
             self.report(&object.path, What::Machine { found, wanted: arch });
         }
+    }
+
+    /// Whether a file could be loaded at all.
+    fn is_judged(&self, object: &Object) -> bool {
+        self.arch.is_none_or(|arch| fits(arch, object.elf.machine))
     }
 
     fn check_loader(&mut self, object: &Object, loader: &Loader) {
@@ -227,10 +238,8 @@ impl Checking<'_> {
         while let Some(Loaded { number, path, .. }) = loaded.get(next) {
             let (number, path) = (*number, path.clone());
             let Some(object) = self.objects.list.get(number) else { break };
-            // Whoever is for another machine has been named already.
-            let judged = self.arch.is_none_or(|arch| fits(arch, object.elf.machine));
             names.extend(object.elf.soname.clone());
-            for needed in object.elf.needed.iter().filter(|_| judged) {
+            for needed in &object.elf.needed {
                 if names.contains(needed) || self.search.is_exhausted() {
                     continue;
                 }

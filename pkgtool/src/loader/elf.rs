@@ -58,6 +58,7 @@ impl Machine {
     /// the others.
     pub(crate) fn arch(self) -> &'static str {
         match (self.number, self.wide) {
+            _ if self.big_endian && self.number != 183 => "unknown",
             (3, false) => "x86-32",
             (40, false) => "arm",
             (62, true) => "x86-64",
@@ -270,5 +271,89 @@ impl<E, R: FnMut(u64, &mut [u8]) -> Result<(), E>> Input<R> {
             }
         }
         Err(format!("a name at byte {offset} that does not end").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file in memory, which must not be asked for more than it has, or too much at once.
+    fn read_bytes(bytes: &[u8]) -> Result<Option<Elf>, Broken<()>> {
+        let size = u64::try_from(bytes.len()).expect("small");
+        read(size, |offset, buffer| {
+            assert!(buffer.len() <= 65_536, "{} bytes at once", buffer.len());
+            let start = usize::try_from(offset).expect("inside");
+            buffer.copy_from_slice(&bytes[start..start + buffer.len()]);
+            Ok(())
+        })
+    }
+
+    /// This program, up to the end of what is read of it.
+    fn own() -> Vec<u8> {
+        let mut bytes = std::fs::read(std::env::current_exe().expect("a path")).expect("readable");
+        let elf = read_bytes(&bytes).expect("a program").expect("ELF");
+        let interpreter = elf.interpreter.expect("dynamically linked");
+        assert!(interpreter.starts_with(b"/") && !interpreter.contains(&0));
+        assert!(elf.needed.iter().any(|name| name.starts_with(b"libc.so")), "{:?}", elf.needed);
+        assert_eq!((elf.kind, elf.soname), (Kind::Shared, None));
+        // Without the tail, which is only symbols, the cases below are quick.
+        let half = bytes.len() / 2;
+        if read_bytes(&bytes[..half]).is_ok() {
+            bytes.truncate(half);
+        }
+        bytes
+    }
+
+    #[test]
+    fn no_byte_of_a_head_makes_it_fall() {
+        let mut bytes = own();
+        let mut malformed = 0;
+        // The head and the program headers, with values that are wrong in many ways.
+        for at in 4..64 + 56 * 13 {
+            let before = bytes[at];
+            for value in [0, 1, 0x7f, 0x80, 0xff, before ^ 0x10] {
+                bytes[at] = value;
+                malformed += usize::from(matches!(read_bytes(&bytes), Err(Broken::Malformed(_))));
+            }
+            bytes[at] = before;
+        }
+        assert!(malformed > 100, "only {malformed} were noticed");
+    }
+
+    #[test]
+    fn no_length_of_a_file_makes_it_fall() {
+        let bytes = own();
+        for length in (0..2000).chain((2000..bytes.len()).step_by(9973)) {
+            match read_bytes(&bytes[..length]) {
+                Ok(None) => assert!(length < 20, "{length}"),
+                Ok(Some(_)) => assert!(length > 1000, "{length}"),
+                Err(_) => assert!(length >= 20, "{length}"),
+            }
+        }
+    }
+
+    #[test]
+    fn machines() {
+        let head = |class: u8, order: u8, machine: [u8; 2]| {
+            let ident = [0x7f, b'E', b'L', b'F', class, order, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0];
+            [&ident[..], &machine].concat()
+        };
+        let cases = [
+            (head(2, 1, [62, 0]), Some("x86-64")),
+            (head(1, 1, [3, 0]), Some("x86-32")),
+            (head(1, 1, [62, 0]), Some("machine 62 with 32 bits")),
+            (head(2, 2, [0, 183]), Some("aarch64")),
+            (head(3, 1, [62, 0]), None),
+            (head(2, 0, [62, 0]), None),
+            (head(2, 1, [62, 0])[..19].to_vec(), None),
+            (b"#!/bin/sh, and so on".to_vec(), None),
+        ];
+        for (head, name) in cases {
+            let found = Machine::of(&head).map(|machine| machine.to_string());
+            assert_eq!(found.as_deref(), name, "{head:?}");
+        }
+        // The order of bytes counts, too.
+        assert_ne!(Machine::of(&head(2, 2, [0, 62])), Some(Machine::X86_64));
     }
 }
