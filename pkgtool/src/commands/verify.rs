@@ -183,7 +183,9 @@ fn describe(
                 if !report.problems.is_empty() {
                     verdict.fail(Exit::Incomplete);
                 }
-                std::mem::take(&mut report.errors).into_iter().for_each(|e| verdict.find(e));
+                let errors = std::mem::take(&mut report.errors);
+                // A deep look finds the same, and more.
+                errors.into_iter().filter(|_| !args.deep).for_each(|error| verdict.find(error));
                 verdict.loader = Some(report);
             }
             Err(failure) => {

@@ -26,7 +26,7 @@ use epkfs::mount::{MountOptions, mount_device, open_device};
 use epkfs::session::Config;
 
 use crate::exit::{Exit, Failure};
-use crate::loader::program::{self, Program};
+use crate::loader::program::{self, Execution};
 use crate::namespace::{root, user};
 
 /// What is launched.
@@ -103,7 +103,7 @@ fn check_target(package: &Package<File>, target: &str) -> Result<(), Failure> {
 }
 
 /// execve(2). The error says what the kernel meant by its few words.
-fn execute(program: &Program, arguments: &[OsString]) -> Failure {
+fn execute(program: &Execution, arguments: &[OsString]) -> Failure {
     let path = display(&program.file);
     let error = match become_program(program, arguments) {
         Ok(never) => match never {},
@@ -123,7 +123,7 @@ fn execute(program: &Program, arguments: &[OsString]) -> Failure {
     }
 }
 
-fn become_program(program: &Program, arguments: &[OsString]) -> io::Result<Infallible> {
+fn become_program(program: &Execution, arguments: &[OsString]) -> io::Result<Infallible> {
     nix::unistd::chdir(root::USER_DATA)?;
     let file = CString::new(&*program.file)?;
     let words = program.words.iter().map(Vec::as_slice);

@@ -24,7 +24,7 @@ const DEPTH: usize = 5;
 
 /// How a target is executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Program {
+pub(crate) struct Execution {
     /// The file for execve(2).
     pub(crate) file: Vec<u8>,
     /// Its arguments, up to the application's own.
@@ -39,7 +39,7 @@ pub(crate) struct Program {
     pub(super) missing: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-impl Program {
+impl Execution {
     /// By the kernel alone.
     fn directly(file: Vec<u8>) -> Self {
         Self { words: vec![file.clone()], file, becomes: None, through: None, missing: None }
@@ -59,12 +59,12 @@ pub(crate) struct Loader {
 
 /// How to execute a package's `target`, a path from its root beginning with `/`. What can't be
 /// executed is left to the kernel, which says so.
-pub(crate) fn to_execute(package: &Package<File>, target: &str) -> Result<Program, Failure> {
+pub(crate) fn to_execute(package: &Package<File>, target: &str) -> Result<Execution, Failure> {
     let found = if carries_loader(package).map_err(Failure::launch)? {
         of(package, target).map_err(Failure::launch)?
     } else {
         // Nothing that could be found in the target would change anything.
-        Program::directly(seen_as(target.as_bytes()))
+        Execution::directly(seen_as(target.as_bytes()))
     };
     match &found.through {
         Some(loader) if !loader.executable => {
@@ -77,10 +77,10 @@ pub(crate) fn to_execute(package: &Package<File>, target: &str) -> Result<Progra
 }
 
 /// Finds out what a target becomes, and how.
-pub(super) fn of(package: &Package<File>, target: &str) -> Result<Program, Error> {
+pub(super) fn of(package: &Package<File>, target: &str) -> Result<Execution, Error> {
     let shown = seen_as(target.as_bytes());
     let directly =
-        |becomes, missing| Program { becomes, missing, ..Program::directly(shown.clone()) };
+        |becomes, missing| Execution { becomes, missing, ..Execution::directly(shown.clone()) };
     let reader = Files::new(package, Vec::new());
     // Of scripts, what comes behind their interpreter.
     let mut tail: Vec<Vec<u8>> = Vec::new();
@@ -117,7 +117,7 @@ pub(super) fn of(package: &Package<File>, target: &str) -> Result<Program, Error
         let words = loader.words(&at, &real).chain(tail).collect();
         let file = loader.file.clone();
         let becomes = Some((id, real));
-        return Ok(Program { file, words, becomes, through: Some(loader), missing: None });
+        return Ok(Execution { file, words, becomes, through: Some(loader), missing: None });
     }
     Ok(directly(None, None))
 }

@@ -59,7 +59,7 @@ fn with_runtime(app: App, compiler: &Compiler) -> (App, String) {
 
 /// What the output says of words, and of files that are not the package's.
 #[track_caller]
-fn words_of<'t>(text: &'t str) -> (Vec<&'t str>, Vec<&'t str>) {
+fn words_of(text: &str) -> (Vec<&str>, Vec<&str>) {
     assert!(text.starts_with("answer 42\n"), "{text}");
     let words = text.lines().filter_map(|line| line.strip_prefix("word ")).collect();
     let files = text.lines().filter_map(|line| line.strip_prefix("file "));
