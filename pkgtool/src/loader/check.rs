@@ -70,8 +70,8 @@ struct Load {
     path: Vec<u8>,
     /// Where the loader was told to look first.
     first: Vec<Place>,
-    /// Whether the loader is the host's.
-    host: bool,
+    /// The name of the package's loader; none if it is the host's.
+    own: Option<Vec<u8>>,
     /// Names that are taken already.
     names: HashSet<Vec<u8>>,
 }
@@ -107,8 +107,8 @@ impl Checking<'_> {
         }
         let mut reached = HashSet::new();
         let mut names = HashSet::new();
-        // Where loaders of the package look first, for the machines that it has loaders for.
-        let mut own_loaders: HashMap<Machine, Vec<Place>> = HashMap::new();
+        // For the machines that the package has loaders for: where they look first, and their names.
+        let mut own_loaders: HashMap<Machine, (Vec<Place>, Option<Vec<u8>>)> = HashMap::new();
         for &number in &programs {
             // Whoever is for another machine has been named already.
             let Some(object) = list.get(number).filter(|object| self.is_judged(object)) else {
@@ -127,21 +127,19 @@ impl Checking<'_> {
                 let host = loader.is_none() && !self.names_own_loader(object)?;
                 let first = loader.as_ref().map(places).unwrap_or_default();
                 match &loader {
-                    Some(loader) => {
-                        self.check_loader(object, loader);
-                        own_loaders.insert(object.elf.machine, first.clone());
-                    }
+                    Some(loader) => self.check_loader(object, loader),
                     None => self.check_interpreter(object)?,
                 }
-                if !host {
-                    own_loaders.entry(object.elf.machine).or_default();
-                }
                 let path = seen_as(&object.path);
-                // The loader has loaded itself; of the host's the boundary knows.
                 let given = loader.as_ref().map(|loader| loader.file.as_slice());
-                let loader = given.or(object.elf.interpreter.as_deref().filter(|_| !host));
-                let loader = loader.map(|loader| name_of(loader).to_vec());
-                let load = Load { number, path, first, host, names: loader.into_iter().collect() };
+                let own = given.or(object.elf.interpreter.as_deref().filter(|_| !host));
+                let own = own.map(|loader| name_of(loader).to_vec());
+                if own.is_some()
+                    && (given.is_some() || !own_loaders.contains_key(&object.elf.machine))
+                {
+                    own_loaders.insert(object.elf.machine, (first.clone(), own.clone()));
+                }
+                let load = Load { number, path, first, own, names: HashSet::new() };
                 names.extend(self.load(load, &mut reached)?);
             }
         }
@@ -151,8 +149,8 @@ impl Checking<'_> {
             let Some(object) = list.get(number).filter(unknown) else { continue };
             let path = seen_as(&object.path);
             let own = own_loaders.get(&object.elf.machine);
-            let first = own.cloned().unwrap_or_default();
-            let load = Load { number, path, first, host: own.is_none(), names: names.clone() };
+            let (first, own) = own.cloned().unwrap_or_default();
+            let load = Load { number, path, first, own, names: names.clone() };
             self.load(load, &mut reached)?;
         }
         if self.search.is_exhausted() {
@@ -232,7 +230,11 @@ impl Checking<'_> {
         load: Load,
         reached: &mut HashSet<usize>,
     ) -> Result<HashSet<Vec<u8>>, Error> {
-        let Load { number, path, first, host, mut names } = load;
+        let Load { number, path, first, own, mut names } = load;
+        let host = own.is_none();
+        let musl = own.as_deref().is_some_and(|name| name.starts_with(b"ld-musl-"));
+        // The loader has loaded itself; of the host's the boundary knows.
+        names.extend(own);
         let mut loaded = vec![Loaded { number, path, by: None }];
         let mut next = 0;
         while let Some(Loaded { number, path, .. }) = loaded.get(next) {
@@ -240,7 +242,8 @@ impl Checking<'_> {
             let Some(object) = self.objects.list.get(number) else { break };
             names.extend(object.elf.soname.clone());
             for needed in &object.elf.needed {
-                if names.contains(needed) || self.search.is_exhausted() {
+                let known = names.contains(needed) || (musl && is_in_musl(needed));
+                if known || self.search.is_exhausted() {
                     continue;
                 }
                 let places = self.places(next, &loaded, &first);
@@ -334,6 +337,13 @@ fn fits(arch: Machine, found: Machine) -> bool {
 /// Whether a library works with one loader only: that of its own C library.
 fn is_tied_to_loader(name: &[u8], machine: Machine) -> bool {
     boundary::has_library(name, machine) && name != boundary::COMPILER_LIBRARY.as_bytes()
+}
+
+/// Whether musl's loader, which is its C library, too, takes a name for its own.
+fn is_in_musl(name: &[u8]) -> bool {
+    const PARTS: [&[u8]; 7] = [b"c", b"dl", b"m", b"pthread", b"rt", b"util", b"xnet"];
+    let part = name.strip_prefix(b"lib").and_then(|rest| rest.split(|&byte| byte == b'.').next());
+    part.is_some_and(|part| PARTS.contains(&part)) && name.contains(&b'.')
 }
 
 /// Where a loader that the package carries looks first.

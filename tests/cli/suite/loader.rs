@@ -189,6 +189,19 @@ fn a_c_library_without_its_loader() {
 }
 
 #[test]
+fn the_loader_of_musl_is_its_c_library() {
+    let compiler = Compiler::default();
+    let _library = compiler.library("libc.so", 0, &["-nostdlib"]);
+    let named = "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1";
+    let options = ["-nostdlib", "-Wl,-e,main", "./libc.so", named];
+    let app = App::empty().with_program("bin/app", compiler.make("call", CALL, &options));
+    let loader = compiler.library("ld", 0, &["-nostdlib"]);
+    finds(&app.clone().with_program("binary/ld-musl-x86_64.so.1", loader.clone()), &[]);
+    let expected = [("/bin/app", "interpreter-not-executable", "/package/lib/ld-musl-x86_64.so.1")];
+    finds(&app.with_file("lib/ld-musl-x86_64.so.1", loader), &expected);
+}
+
+#[test]
 fn files_for_other_machines() {
     let compiler = Compiler::default();
     let program = compiler.make("plain", "int main(void) { return 0; }\n", &[]);
