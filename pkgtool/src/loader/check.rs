@@ -114,16 +114,7 @@ impl Checking<'_> {
             let Some(object) = list.get(number).filter(|object| self.is_judged(object)) else {
                 continue;
             };
-            let mut ways: Vec<Option<Loader>> = Vec::new();
-            for (_, way) in targets.iter().filter(|(target, _)| *target == number) {
-                if !ways.contains(way) {
-                    ways.push(way.clone());
-                }
-            }
-            if ways.is_empty() {
-                ways.push(None);
-            }
-            for loader in ways {
+            for loader in ways(&targets, number) {
                 let host = loader.is_none() && !self.names_own_loader(object)?;
                 let first = loader.as_ref().map(places).unwrap_or_default();
                 match &loader {
@@ -322,6 +313,20 @@ impl Checking<'_> {
         let problem = Problem { file: file.to_vec(), what };
         self.found.entry((file.to_vec(), problem.key())).or_insert(problem);
     }
+}
+
+/// The ways in which a program is executed: those of the targets that it is, or by the kernel.
+fn ways(targets: &[(usize, Option<Loader>)], number: usize) -> Vec<Option<Loader>> {
+    let mut ways: Vec<Option<Loader>> = Vec::new();
+    for (_, way) in targets.iter().filter(|(target, _)| *target == number) {
+        if !ways.contains(way) {
+            ways.push(way.clone());
+        }
+    }
+    if ways.is_empty() {
+        ways.push(None);
+    }
+    ways
 }
 
 /// Programs have a loader, and no name as a library: the C library has both.
