@@ -516,7 +516,7 @@ fn a_package_over_four_gigabytes_is_refused_while_it_grows() {
     }
     let size = 8 << 20;
     // At level 0 nothing shrinks, and finding that out is cheap.
-    let count = (1usize << 32) / size;
+    let count = usize::try_from((1u64 << 32) / size as u64).expect("small");
     let entries = (0..count)
         .map(|index| PlanEntry::file(format!("f{index}"), 0o644, ContentId(index), size as u64));
     let plan = Plan::new(Format::V1, entries.collect()).expect("a good plan");

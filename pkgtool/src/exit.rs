@@ -24,6 +24,8 @@ pub(crate) enum Exit {
     Signature = 5,
     /// A good package that this host can't run.
     Incompatible = 6,
+    /// A good package in which programs or libraries lack what they need (`verify --loader`).
+    Incomplete = 7,
     /// `run`: the application could not be launched.
     LaunchFailed = 125,
     /// `run`: the package's target can't be executed.

@@ -17,10 +17,9 @@ use epk_format::Package;
 use epk_format::package::{Kind, Node, NodeId, Scratch, Xattr};
 use epk_format::path;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, mkdirat, utimensat};
-use nix::sys::time::TimeSpec;
+use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{linkat, symlinkat};
-use rustix::fs::XattrFlags;
+use rustix::fs::{Timespec, Timestamps, XattrFlags, futimens, utimensat};
 
 use crate::commands::cat::Broken;
 use crate::exit::Failure;
@@ -146,17 +145,16 @@ impl<'p> Writer<'p> {
                     .link_target(visit.node.id)
                     .map_err(|error| Failure::package(self.file, &error))?;
                 symlinkat(OsStr::from_bytes(&target), folder, name)
-                    .and_then(|()| {
-                        let time = timespec(&visit.node);
-                        let flags = UtimensatFlags::NoFollowSymlink;
-                        utimensat(folder, name, &time, &time, flags)
-                    })
+                    .map_err(|errno| at(&errno.into()))?;
+                let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+                utimensat(folder, name, &times(&visit.node), flags)
                     .map_err(|errno| at(&errno.into()))?;
             }
             Kind::File => {
                 let flags = OFlag::O_CREAT
                     | OFlag::O_EXCL
                     | OFlag::O_WRONLY
+                    | OFlag::O_LARGEFILE
                     | OFlag::O_NOFOLLOW
                     | OFlag::O_CLOEXEC;
                 let fd = openat(folder, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
@@ -250,15 +248,17 @@ fn finish(fd: &impl std::os::fd::AsFd, node: &Node, attributes: &[Xattr]) -> io:
             io::Error::other(format!("attribute `{name}`: {}", io::Error::from(errno)))
         })?;
     }
-    let time = timespec(node);
-    futimens(fd.as_fd(), &time, &time)?;
+    futimens(fd, &times(node))?;
     fchmod(fd.as_fd(), Mode::from_bits_truncate(node.mode))?;
     Ok(())
 }
 
-fn timespec(node: &Node) -> TimeSpec {
-    let nanoseconds = i64::from(node.modified.nanoseconds);
-    TimeSpec::new(node.modified.seconds, nanoseconds)
+/// The time of last change, for both. Not in the types of the C library, whose seconds are too
+/// narrow on x86-32.
+fn times(node: &Node) -> Timestamps {
+    let nanoseconds = node.modified.nanoseconds.into();
+    let time = Timespec { tv_sec: node.modified.seconds, tv_nsec: nanoseconds };
+    Timestamps { last_access: time, last_modification: time }
 }
 
 fn failure(path: &Path, error: &io::Error) -> Failure {

@@ -1,6 +1,7 @@
 //! Opening the package that a command works on, under the signature policy of its options.
 
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,6 +11,7 @@ use epk_format::manifest::{ApiVersion, Host};
 use epk_format::signature::{Policy, SignatureState, TrustedKeys};
 use epk_format::{OpenOptions, Package};
 use epkfs::stamp;
+use nix::sys::utsname::uname;
 
 use crate::exit::{Exit, Failure};
 
@@ -132,14 +134,23 @@ pub(crate) fn signature_words(state: &SignatureState) -> (&'static str, Option<S
 
 /// What this machine runs, with the API that the user may have chosen.
 pub(crate) fn host(kernel_api: Option<ApiVersion>) -> Host<'static> {
-    let arches: &[&str] = if cfg!(target_arch = "x86_64") {
-        &["x86-64", "x86-32"]
-    } else if cfg!(target_arch = "x86") {
-        &["x86-32"]
-    } else {
-        &[]
-    };
-    Host { arches, kernel_api: kernel_api.unwrap_or(ApiVersion::HOST) }
+    let name = uname();
+    let machine = name.as_ref().map_or(&[][..], |name| name.machine().as_bytes());
+    Host { arches: arches(machine), kernel_api: kernel_api.unwrap_or(ApiVersion::HOST) }
+}
+
+/// The architectures of a machine that uname(2) calls so, its own first. The kernel counts, not
+/// for which of them this program was built.
+fn arches(machine: &[u8]) -> &'static [&'static str] {
+    // For those whom setarch(8) tells that the machine is smaller: this program needs the larger.
+    if cfg!(target_arch = "x86_64") {
+        return &["x86-64", "x86-32"];
+    }
+    match machine {
+        b"x86_64" => &["x86-64", "x86-32"],
+        [b'i', b'3'..=b'6', b'8', b'6'] => &["x86-32"],
+        _ => &[],
+    }
 }
 
 /// Reads `--kernel-api`.

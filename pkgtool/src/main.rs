@@ -12,6 +12,7 @@ mod fetch;
 mod import;
 mod input;
 mod launch;
+mod loader;
 mod namespace;
 mod output;
 mod pack;

@@ -27,6 +27,7 @@ const MAGIC: &[u8; 4] = b"EPK1";
 const NEW: OFlag = OFlag::O_CREAT
     .union(OFlag::O_EXCL)
     .union(OFlag::O_RDWR)
+    .union(OFlag::O_LARGEFILE)
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 /// Temporary names that are tried.
@@ -216,7 +217,7 @@ fn is_package(path: &Path) -> bool {
 
 /// A file without a name; `None` where the system has none.
 fn make_nameless(folder: &OwnedFd) -> io::Result<Option<File>> {
-    let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_LARGEFILE | OFlag::O_CLOEXEC;
     let file = match openat(folder, ".", flags, MODE) {
         Ok(file) => File::from(file),
         Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL | Errno::ENOENT) => return Ok(None),

@@ -202,6 +202,12 @@ fn example() -> tempfile::TempDir {
     let manifest = "name = \"hi\"\nversion = \"1\"\narch = \"x86-64\"\nkernel_api = \"1.0\"\n\
                     entry = \"/bin/hi\"\n[commands]\nhi = \"/bin/hi\"\n";
     fs::write(app.join("manifest.toml"), manifest).expect("written");
+    // An ELF file that ends within its head.
+    let lacking = folder.path().join("lacking");
+    fs::create_dir_all(lacking.join("bin")).expect("made");
+    fs::write(lacking.join("bin/hi"), b"\x7fELF\x02\x01\x01............>.").expect("written");
+    fs::write(lacking.join("manifest.toml"), manifest).expect("written");
+    assert!(pkgtool(folder.path(), "pack lacking -o lacking.epk").status.success());
     folder
 }
 
@@ -239,6 +245,7 @@ fn json_keeps_to_its_schema() {
     let files = "plain.epk signed.epk damaged.epk key nothing";
     assert_eq!(lines(&format!("verify --json --deep --compat {files}")), 5);
     assert_eq!(lines("verify --json --compat --kernel-api 2.0 signed.epk"), 1);
+    assert_eq!(lines("verify --json --loader signed.epk lacking.epk"), 2);
     assert_eq!(lines("ls --json signed.epk"), 4);
     assert_eq!(lines("inspect --json signed.epk"), 1);
     assert_eq!(lines("diff --json plain.epk signed.epk"), 1);
@@ -319,6 +326,8 @@ fn exit_statuses_are_as_told() {
         ("verify --signature required --trust empty signed.epk", 5),
         ("verify --signature required --trust empty app.epk", 5),
         ("verify --compat --kernel-api 0.9 app.epk", 6),
+        ("verify --loader app.epk", 0),
+        ("verify --loader lacking.epk", 7),
         ("ls app.epk bin", 0),
         ("ls app.epk nothing", 1),
         ("cat app.epk bin", 1),

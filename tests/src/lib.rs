@@ -10,6 +10,7 @@ pub mod disk;
 pub mod files;
 pub mod generated;
 pub mod map;
+pub mod native;
 pub mod processes;
 pub mod tool;
 pub mod tree;

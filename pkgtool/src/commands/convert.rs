@@ -18,6 +18,7 @@ use crate::input::{TrustArgs, open_in_full};
 use crate::output::Output;
 use crate::pack::losses::counted;
 use crate::pack::make::{self, Method};
+use crate::pack::targets;
 use crate::progress::Bar;
 
 /// Convert a package to the other version of the format
@@ -103,11 +104,17 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<(), Failure> {
         return Err(refuse(&args.file, format, &lost));
     }
     let plan = Plan::new(format, entries).map_err(|error| bad_plan(&args.file, &error))?;
-    warn(args, &package, &plan, &lost, signer.is_some());
+    let files = Files::new(&package, files);
+    for loss in &lost {
+        eprintln!("warning: {loss}");
+    }
+    if let Ok(manifest) = package.parse_manifest() {
+        targets::warn(&manifest, &plan, &files);
+    }
+    warn_of_signature(args, &package, signer.is_some());
 
     let bar = Bar::new(plan.content_bytes().unwrap_or(u64::MAX));
     let options = make::writing(args.chunk_size, args.compression, args.level, args.threads);
-    let files = Files::new(&package, files);
     let job = Job {
         signer: signer.as_deref(),
         progress: &bar,
@@ -148,14 +155,8 @@ fn bad_plan(file: &Path, error: &PlanError) -> Failure {
     Failure::refused(format!("`{}`: {error}", file.display()))
 }
 
-/// Says what the new package is without.
-fn warn(args: &ConvertArgs, package: &Package<File>, plan: &Plan, lost: &[Loss], signs: bool) {
-    for loss in lost {
-        eprintln!("warning: {loss}");
-    }
-    if let Ok(manifest) = package.parse_manifest() {
-        make::warn_of_targets(&manifest, plan);
-    }
+/// Says that the new package is without the signature of the old one.
+fn warn_of_signature(args: &ConvertArgs, package: &Package<File>, signs: bool) {
     if package.header().signature_size.get() != 0 && !signs {
         let file = args.file.display();
         eprintln!(

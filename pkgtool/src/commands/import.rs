@@ -131,7 +131,7 @@ pub(crate) fn import(args: &ImportArgs) -> Result<(), Failure> {
     };
     let described = Manifest::parse(&text)
         .map_err(|error| Failure::manifest(&args.manifest_name(loaded.kind), &error))?;
-    let plan = making.plan(FORMAT, entries, &described)?;
+    let plan = making.plan(FORMAT, entries, &described, &*loaded.contents)?;
     making.finish(&plan, &*loaded.contents, &text, lost)
 }
 

@@ -109,8 +109,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return Err(losses::refuse(format, &findings));
     }
     add_aliases(&mut entries, &aliases);
-    let plan = making.plan(format, entries, &described)?;
-    making.finish(&plan, &Files::new(root, files), &manifest, lost)
+    let contents = Files::new(root, files);
+    let plan = making.plan(format, entries, &described, &contents)?;
+    making.finish(&plan, &contents, &manifest, lost)
 }
 
 fn open_folder(dir: &Path) -> Result<OwnedFd, Failure> {

@@ -11,13 +11,16 @@ use serde_json::{Map, Value, json};
 use crate::deep;
 use crate::exit::{Exit, Failure, exit_of, manifest_exit, print_line};
 use crate::input::{self, TrustArgs, open_file, signature_words};
+use crate::loader::check as loader;
+use crate::loader::problem::Problem;
+use crate::pack::losses::counted;
 use crate::store::{self, Identity, Store};
 
 /// Check packages: structure, PackageHash, signature and manifest
 ///
 /// Prints one line a package, or one JSON object a line with `--json`. Exits with 0 when all are
 /// good, else with the highest of: 3 could not be read, 4 invalid, 5 signature or trust,
-/// 6 incompatible (with `--compat`).
+/// 6 incompatible (with `--compat`), 7 incomplete (with `--loader`).
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The packages
@@ -38,6 +41,14 @@ pub(crate) struct VerifyArgs {
     /// Also judge whether this host can run them
     #[arg(long)]
     compat: bool,
+
+    /// Also look whether programs and libraries find what they need
+    ///
+    /// Every library that an ELF file of the package needs must be in the package, where its
+    /// loader looks, or in the fixed system runtime: the C library and what belongs to it. Loaders
+    /// must be there, and files be for the manifest's architecture.
+    #[arg(long)]
+    loader: bool,
 
     /// The API version to judge by, instead of this host's
     #[arg(long, value_name = "X.Y", value_parser = input::parse_api)]
@@ -94,6 +105,7 @@ struct Verdict {
     misnamed: Option<String>,
     findings: Vec<Error>,
     deep: Option<deep::Counts>,
+    loader: Option<loader::Report>,
 }
 
 impl Verdict {
@@ -131,7 +143,7 @@ fn judge(path: &Path, options: &OpenOptions, args: &VerifyArgs) -> Verdict {
     let Ok(file) = opened else { return verdict };
     match Package::open(file, options) {
         Ok(package) => {
-            describe(&mut verdict, &package, args);
+            describe(&mut verdict, path, &package, args);
         }
         Err(error) => {
             (verdict.signature, verdict.key_id) = signature_of_refused(path, &error);
@@ -141,7 +153,12 @@ fn judge(path: &Path, options: &OpenOptions, args: &VerifyArgs) -> Verdict {
     verdict
 }
 
-fn describe(verdict: &mut Verdict, package: &Package<std::fs::File>, args: &VerifyArgs) {
+fn describe(
+    verdict: &mut Verdict,
+    path: &Path,
+    package: &Package<std::fs::File>,
+    args: &VerifyArgs,
+) {
     verdict.format = Some(package.format().to_string());
     verdict.package_hash = Some(format!("sha256:{}", package.package_hash()));
     (verdict.signature, verdict.key_id) = signature_words(package.signature());
@@ -157,6 +174,25 @@ fn describe(verdict: &mut Verdict, package: &Package<std::fs::File>, args: &Veri
             verdict.fail(manifest_exit(error));
         }
         verdict.compatibility = Some(judged);
+    }
+    if args.loader
+        && let Ok(manifest) = &manifest
+    {
+        match loader::check(package, path, manifest) {
+            Ok(mut report) => {
+                if !report.problems.is_empty() {
+                    verdict.fail(Exit::Incomplete);
+                }
+                let errors = std::mem::take(&mut report.errors);
+                // A deep look finds the same, and more.
+                errors.into_iter().filter(|_| !args.deep).for_each(|error| verdict.find(error));
+                verdict.loader = Some(report);
+            }
+            Err(failure) => {
+                verdict.fail(failure.exit);
+                verdict.unreadable = Some(failure.message().to_owned());
+            }
+        }
     }
     verdict.manifest = Some(manifest);
     package.audit().into_iter().for_each(|finding| verdict.find(finding));
@@ -217,6 +253,17 @@ impl Verdict {
         if let Some(counts) = &self.deep {
             put("deep", json!({ "files": counts.files, "blocks": counts.blocks }));
         }
+        if let Some(report) = &self.loader {
+            let problems: Vec<Value> = report.problems.iter().map(Problem::to_json).collect();
+            put(
+                "loader",
+                json!({
+                    "programs": report.programs,
+                    "libraries": report.libraries,
+                    "problems": problems,
+                }),
+            );
+        }
         let mut findings: Vec<Value> = self.findings.iter().map(finding_json).collect();
         let other = self.unreadable.iter().filter(|_| findings.is_empty());
         let other: Vec<&String> = other.chain(&self.misnamed).collect();
@@ -276,7 +323,15 @@ impl Verdict {
         let deep = self.deep.as_ref().map_or(String::new(), |counts| {
             format!(", all {} files and {} blocks intact", counts.files, counts.blocks)
         });
-        format!("{}: valid, {what}, {signed}{deep}, {hash}", path.display())
+        let loader = self.loader.as_ref().map_or(String::new(), |report| {
+            let programs = counted(report.programs as u64, "program");
+            let found = match report.libraries {
+                1 => "1 library".to_owned(),
+                libraries => format!("{libraries} libraries"),
+            };
+            format!(", what {programs} and {found} need is there")
+        });
+        format!("{}: valid, {what}, {signed}{deep}{loader}, {hash}", path.display())
     }
 
     fn word(&self) -> &'static str {
@@ -284,6 +339,7 @@ impl Verdict {
             Some(Exit::Environment) => "could not be read",
             Some(Exit::Signature) => "signature refused",
             Some(Exit::Incompatible) => "incompatible",
+            Some(Exit::Incomplete) => "incomplete",
             _ => "invalid",
         }
     }
@@ -300,6 +356,8 @@ impl Verdict {
         reasons.extend(
             self.compatibility.iter().filter_map(|judged| Some(judged.as_ref().err()?.to_string())),
         );
+        let problems = self.loader.iter().flat_map(|report| &report.problems);
+        reasons.extend(problems.map(ToString::to_string));
         reasons
     }
 

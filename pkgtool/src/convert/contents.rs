@@ -41,8 +41,8 @@ impl<'p> Files<'p> {
         shown
     }
 
-    /// Copies the first bytes from `at` on that lie together, as many as fit.
-    fn copy(&self, id: NodeId, at: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+    /// Copies the first bytes from `at` on that lie together, as many as fit; none at the end.
+    pub(crate) fn copy(&self, id: NodeId, at: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         let end = at.saturating_add(u64::try_from(buffer.len()).unwrap_or(u64::MAX));
         let Some(piece) = self.package.pieces(id, at..end)?.next() else { return Ok(0) };
         let held;

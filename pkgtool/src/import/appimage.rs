@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 
 use super::problem::Problem;
 use super::squashfs;
+use crate::loader::elf::Machine;
 
 /// Sections that lie in memory only.
 const NO_BITS: u32 = 8;
@@ -15,7 +16,7 @@ const MARK: &[u8] = b"AI";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Elf {
     wide: bool,
-    machine: u16,
+    machine: Machine,
     segments: Table,
     sections: Table,
 }
@@ -46,7 +47,8 @@ impl Elf {
             Some(field.fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte)))
         };
         let short = |at: usize| u16::try_from(number(at, 2)?).ok();
-        if !is_elf(head) || head.get(5) != Some(&1) {
+        let machine = Machine::of(head)?;
+        if head.get(5) != Some(&1) {
             return None;
         }
         let wide = match head.get(4)? {
@@ -64,22 +66,10 @@ impl Elf {
         };
         Some(Self {
             wide,
-            machine: short(0x12)?,
+            machine,
             segments: table(tables, sizes)?,
             sections: table(tables + width, sizes + 4)?,
         })
-    }
-
-    /// The architecture in the manifest's words.
-    pub(crate) fn arch(&self) -> &'static str {
-        match self.machine {
-            3 => "x86-32",
-            40 => "arm",
-            62 => "x86-64",
-            183 => "aarch64",
-            243 => "riscv64",
-            _ => "unknown",
-        }
     }
 
     /// Where the program ends in its file: the end of its tables and of all that they describe.
@@ -126,7 +116,7 @@ pub(crate) fn payload(file: &File) -> Result<(u64, &'static str), Problem> {
     let end = elf.end(file)?;
     let mut magic = [0; 4];
     match file.read_exact_at(&mut magic, end) {
-        Ok(()) if magic == *squashfs::MAGIC => Ok((end, elf.arch())),
+        Ok(()) if magic == *squashfs::MAGIC => Ok((end, elf.machine.arch())),
         Ok(()) if magic.starts_with(b"DWAR") => {
             let message = format!("has a DwarFS image at byte {end}; SquashFS can be read");
             Err(Problem::Refused(message))

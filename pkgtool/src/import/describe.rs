@@ -8,10 +8,11 @@ use epk_format::path::display;
 use epk_format::write::Contents;
 use serde::Serialize;
 
-use super::appimage::Elf;
 use super::desktop::Desktop;
 use super::tree::Tree;
 use crate::exit::{Exit, Failure};
+use crate::input;
+use crate::loader::elf::Machine;
 
 /// What an AppImage runs.
 const APP_RUN: &str = "AppRun";
@@ -92,9 +93,9 @@ impl Description {
         }
         let entry = self.entry.as_deref().map(|entry| entry.trim_start_matches('/'));
         let head = entry.and_then(|entry| read(tree, contents, entry.as_bytes(), 64));
-        let elf = head.and_then(|head| Elf::read(&head));
-        let own = if cfg!(target_arch = "x86") { "x86-32" } else { "x86-64" };
-        self.arch = Some(elf.map_or(own, |elf| elf.arch()).to_owned());
+        let program = head.and_then(|head| Machine::of(&head)).map(Machine::arch);
+        let own = input::host(None).arches.first().copied();
+        self.arch = program.or(own).map(str::to_owned);
     }
 
     /// The manifest's text.

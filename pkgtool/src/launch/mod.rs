@@ -18,6 +18,7 @@ use std::time::SystemTime;
 
 use epk_format::Package;
 use epk_format::package::Kind;
+use epk_format::path::display;
 use epk_format::resolve::Resolved;
 use epkfs::handover::{self, Inherited};
 use epkfs::log;
@@ -25,6 +26,7 @@ use epkfs::mount::{MountOptions, mount_device, open_device};
 use epkfs::session::Config;
 
 use crate::exit::{Exit, Failure};
+use crate::loader::program::{self, Execution};
 use crate::namespace::{root, user};
 
 /// What is launched.
@@ -49,6 +51,7 @@ impl Launch {
     /// Becomes the application. Returns only when that fails, and then leaves nothing behind.
     pub(crate) fn run(self) -> Result<Infallible, Failure> {
         check_target(&self.package, &self.target)?;
+        let program = program::to_execute(&self.package, &self.target)?;
         if !user::may_mount() {
             user::enter()?;
         }
@@ -80,7 +83,7 @@ impl Launch {
         // While the server gets ready.
         root::seal()?;
         server.wait().map_err(unserved)?;
-        Err(execute(&self.target, &self.arguments))
+        Err(execute(&program, &self.arguments))
     }
 }
 
@@ -100,9 +103,9 @@ fn check_target(package: &Package<File>, target: &str) -> Result<(), Failure> {
 }
 
 /// execve(2). The error says what the kernel meant by its few words.
-fn execute(target: &str, arguments: &[OsString]) -> Failure {
-    let path = format!("{}{target}", root::PACKAGE);
-    let error = match become_program(&path, arguments) {
+fn execute(program: &Execution, arguments: &[OsString]) -> Failure {
+    let path = display(&program.file);
+    let error = match become_program(program, arguments) {
         Ok(never) => match never {},
         Err(error) => error,
     };
@@ -120,14 +123,13 @@ fn execute(target: &str, arguments: &[OsString]) -> Failure {
     }
 }
 
-fn become_program(path: &str, arguments: &[OsString]) -> io::Result<Infallible> {
+fn become_program(program: &Execution, arguments: &[OsString]) -> io::Result<Infallible> {
     nix::unistd::chdir(root::USER_DATA)?;
-    let path = CString::new(path)?;
-    let mut words = vec![path.clone()];
-    for argument in arguments {
-        words.push(CString::new(argument.as_bytes())?);
-    }
-    Err(epkfs::execute(&path, &words).into())
+    let file = CString::new(&*program.file)?;
+    let words = program.words.iter().map(Vec::as_slice);
+    let words = words.chain(arguments.iter().map(|argument| argument.as_bytes()));
+    let words: Vec<CString> = words.map(CString::new).collect::<Result<_, _>>()?;
+    Err(epkfs::execute(&file, &words).into())
 }
 
 fn exit_of(error: &io::Error) -> Exit {

@@ -69,12 +69,10 @@ impl Files {
     }
 
     fn open_file(&self, path: &[u8], via: Via) -> io::Result<File> {
-        // A pipe that has taken the file's place must not make us wait for a writer.
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let descriptor = match via {
-            Via::Folders => return self.open_through_folders(path, flags | OFlag::O_NOFOLLOW),
-            Via::LinksBeneath => links::open_beneath(&self.root, path, flags)?,
-            Via::Links => openat(&self.root, path, flags, Mode::empty())?,
+            Via::Folders => return self.open_through_folders(path, READ | OFlag::O_NOFOLLOW),
+            Via::LinksBeneath => links::open_beneath(&self.root, path, READ)?,
+            Via::Links => openat(&self.root, path, READ, Mode::empty())?,
         };
         Ok(descriptor.into())
     }
@@ -104,6 +102,14 @@ impl Files {
         Ok(folder)
     }
 }
+
+/// How files are opened: however large, and without waiting for the writer of a pipe that has taken
+/// a file's place.
+pub(crate) const READ: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_NOCTTY)
+    .union(OFlag::O_LARGEFILE)
+    .union(OFlag::O_CLOEXEC);
 
 /// How folders are opened: never through a link.
 pub(crate) const FOLDER: OFlag =

@@ -19,6 +19,7 @@ use epk_format::write::{
 use super::losses::{Lost, Policy, Property, Unpackable};
 use super::sign::{self, CommandSigner, KeySigner};
 use super::summary::Summary;
+use super::targets;
 use super::times::{Mtime, SOURCE_DATE_EPOCH, Times};
 use crate::exit::{Exit, Failure, print_line};
 use crate::output::Output;
@@ -225,10 +226,11 @@ impl<'a> Making<'a> {
         format: Format,
         entries: Vec<PlanEntry>,
         manifest: &Manifest,
+        contents: &dyn Contents,
     ) -> Result<Plan, Failure> {
         let plan =
             Plan::new(format, entries).map_err(|error| Failure::because(Exit::Finding, &error))?;
-        warn_of_targets(manifest, &plan);
+        targets::warn(manifest, &plan, contents);
         Ok(plan)
     }
 
@@ -265,33 +267,6 @@ fn epoch() -> Result<Option<String>, Failure> {
         Ok(value) => Ok(Some(value)),
         Err(env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(Failure::system(format!("cannot use `{SOURCE_DATE_EPOCH}`"), &error)),
-    }
-}
-
-/// Says which targets of the manifest could not be run. The format allows them: a package may be
-/// made to be completed by other means.
-pub(crate) fn warn_of_targets(manifest: &Manifest, plan: &Plan) {
-    let commands = manifest.commands.iter().map(|(name, target)| (name.as_str(), target));
-    for (name, target) in std::iter::once(("entry", &manifest.entry)).chain(commands) {
-        let problem = match plan.get(target.trim_start_matches('/').as_bytes()) {
-            // It may lie behind an alias.
-            None if plan.entries().iter().any(|e| matches!(e.kind, write::Kind::Alias { .. })) => {
-                continue;
-            }
-            None => "is not in the package",
-            Some(PlanEntry { kind: write::Kind::File { .. }, permissions, .. })
-                if permissions & 0o111 == 0 =>
-            {
-                "has no permission to execute"
-            }
-            // Where a link leads is known when it is followed.
-            Some(PlanEntry {
-                kind: write::Kind::File { .. } | write::Kind::Symlink { .. },
-                ..
-            }) => continue,
-            Some(_) => "is not a file",
-        };
-        eprintln!("warning: manifest: `{name}`: `{target}` {problem}");
     }
 }
 

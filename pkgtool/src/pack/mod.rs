@@ -10,6 +10,7 @@ pub(crate) mod losses;
 pub(crate) mod make;
 pub(crate) mod sign;
 pub(crate) mod summary;
+pub(crate) mod targets;
 pub(crate) mod times;
 pub(crate) mod walk;
 pub(crate) mod xattrs;

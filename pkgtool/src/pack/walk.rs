@@ -15,10 +15,11 @@ use epk_format::path::display;
 use epk_format::time::Timestamp;
 use epk_format::write::{ContentId, Format, PathProblem, PlanEntry, Xattr, check_path};
 use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::Mode;
+use rustix::fs::{AtFlags, FileType};
 
-use super::contents::{FOLDER, Found, Identity, Via};
+use super::contents::{FOLDER, Found, Identity, READ, Via};
 use super::links::{self, Resolved};
 use super::losses::{Finding, Kind, Lost, Policy, Property, Symlinks, Unpackable};
 use super::times::{BadTime, Times};
@@ -136,16 +137,18 @@ impl Walk<'_> {
             self.bad_name(path, &problem);
             return Ok(());
         }
-        let stat = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        // Not that of the C library, which has no large files and late times on x86-32.
+        let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| self.failed("cannot look at", path, &error))?;
-        match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
-            SFlag::S_IFDIR => self.folder(self.open(folder, name, path, FOLDER)?, path, via),
-            SFlag::S_IFREG => {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => self.folder(self.open(folder, name, path, FOLDER)?, path, via),
+            FileType::RegularFile => {
                 let flags = READ | OFlag::O_NOFOLLOW;
                 self.file(self.open(folder, name, path, flags)?, path, via)
             }
-            SFlag::S_IFLNK => {
-                let modified = (stat.st_mtime, stat.st_mtime_nsec);
+            FileType::Symlink => {
+                let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+                let modified = (stat.st_mtime, nanoseconds);
                 self.link(folder, name, path, via, modified)
             }
             other => {
@@ -421,16 +424,12 @@ impl Walk<'_> {
     }
 }
 
-/// How files are opened: without waiting for the writer of a pipe.
-const READ: OFlag =
-    OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
-
-fn special_name(kind: SFlag) -> &'static str {
+fn special_name(kind: FileType) -> &'static str {
     match kind {
-        SFlag::S_IFIFO => "pipe",
-        SFlag::S_IFSOCK => "socket",
-        SFlag::S_IFCHR => "character device",
-        SFlag::S_IFBLK => "block device",
+        FileType::Fifo => "pipe",
+        FileType::Socket => "socket",
+        FileType::CharacterDevice => "character device",
+        FileType::BlockDevice => "block device",
         _ => "of unknown kind",
     }
 }

@@ -4,6 +4,7 @@ mod cat;
 mod extract;
 mod inspect;
 mod keygen;
+mod loader;
 mod ls;
 mod mounts;
 mod output;

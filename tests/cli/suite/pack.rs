@@ -1,11 +1,12 @@
 //! `pkgtool pack`, from a folder to the same folder again. The options have tests in pkgtool.
 
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, SystemTime};
 
 use epk_tests::disk::{self, Found};
 use epk_tests::tree::Random;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use super::{Desk, usual};
 
@@ -105,4 +106,37 @@ fn what_cannot_be_packed_leaves_no_package() {
     let _done = desk.give(&["pack", "nothing", "-o", "app.epk"]).exits(3);
     let _done = desk.give(&["pack", "app"]).exits(2);
     assert_eq!(desk.names(), ["app"]);
+}
+
+#[test]
+fn times_after_2038_are_kept() {
+    let desk = source();
+    std::os::unix::fs::symlink("app", desk.path("app/bin/link")).expect("a link");
+    // 2100-01-01
+    let late = Timespec { tv_sec: 4_102_444_800, tv_nsec: 5 };
+    let late = Timestamps { last_access: late, last_modification: late };
+    let times = |root: &str| {
+        ["bin/link", "bin/app", "bin", ""].map(|name| {
+            let metadata = fs::symlink_metadata(desk.path(root).join(name)).expect("it is there");
+            (metadata.mtime(), metadata.mtime_nsec())
+        })
+    };
+    for name in ["app/bin/link", "app/bin/app", "app/bin", "app"] {
+        utimensat(CWD, desk.path(name), &late, AtFlags::SYMLINK_NOFOLLOW).expect("ours");
+    }
+    assert_eq!(times("app"), [(4_102_444_800, 5); 4]);
+    let _done = desk.give(&["pack", "app", "-o", "app.epk"]).exits(0);
+    let _done = desk.give(&["extract", "app.epk", "out"]).quietly();
+    assert_eq!(times("out"), times("app"));
+}
+
+#[test]
+fn large_files_are_no_obstacle() {
+    let desk = source();
+    // All of it would have to be read. That something is refused shows before that.
+    File::create(desk.path("app/large")).expect("writable").set_len(5 << 30).expect("sparse");
+    let _socket = std::os::unix::net::UnixListener::bind(desk.path("app/socket")).expect("bound");
+    let refused = desk.give(&["pack", "app", "-o", "app.epk"]).exits(1);
+    assert!(refused.stderr.contains("socket"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("large"), "{}", refused.stderr);
 }

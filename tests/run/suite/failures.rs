@@ -6,6 +6,8 @@ use std::process::Command;
 use epk_tests::app::{App, Stage};
 use epk_tests::tool::{Outcome, pkgtool};
 
+use super::in_changed_view;
+
 /// Fails before the application begins, and leaves nothing, not even a folder for its data.
 #[track_caller]
 fn refuses(stage: &Stage, command: &mut Command, code: i32, message: &str) {
@@ -162,20 +164,11 @@ fn signatures_that_do_not_suffice() {
     refuses(&stage, &mut command, 125, "no signature, and one is required");
 }
 
-/// In a mount namespace of its own where `before` was done.
-fn in_changed_view(stage: &Stage, before: &str) -> Command {
+/// The launch where something was mounted before.
+fn in_view(stage: &Stage, before: &str) -> Command {
     let inner = without_arguments(stage);
-    let mut command = Command::new("/usr/bin/unshare");
-    if !epk_tests::users::is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.args(["--mount", "--", "/bin/sh", "-ec"]);
-    command.arg(format!("{before}\nexec \"$0\" \"$@\"")).arg(inner.get_program());
-    command.args(inner.get_args()).env_clear();
-    for (key, value) in inner.get_envs() {
-        command.env(key, value.unwrap_or_default());
-    }
-    command
+    let words = std::iter::once(inner.get_program()).chain(inner.get_args());
+    in_changed_view(stage, before, words.map(ToOwned::to_owned))
 }
 
 #[test]
@@ -188,14 +181,14 @@ fn no_fuse_device() {
          mount --rbind {0} /dev",
         folder.display()
     );
-    let mut command = in_changed_view(&stage, &before);
+    let mut command = in_view(&stage, &before);
     refuses(&stage, &mut command, 125, "cannot mount the package: /dev/fuse");
 }
 
 #[test]
 fn another_device_in_the_place_of_fuse() {
     let stage = Stage::new(&App::script("echo never"));
-    let mut command = in_changed_view(&stage, "mount --bind /dev/null /dev/fuse");
+    let mut command = in_view(&stage, "mount --bind /dev/null /dev/fuse");
     refuses(&stage, &mut command, 125, "cannot mount the package: ");
 }
 
