@@ -76,11 +76,11 @@ pub(super) fn fetch(
             Err(error) => return Err(error.into_failure(&path)),
         }
     }
-    let package = open(&target).map_err(|error| mismatch(offer, format!("its head: {error}")))?;
+    let package = open(&target).map_err(|error| mismatch(offer, &format!("its head: {error}")))?;
     if package.package_hash().to_string() != offer.release.package_hash {
-        return Err(mismatch(offer, "its head has another PackageHash than the index".to_owned()));
+        return Err(mismatch(offer, "its head has another PackageHash than the index"));
     }
-    let mut wanted = blocks_of(&package).map_err(|error| mismatch(offer, error.to_string()))?;
+    let mut wanted = blocks_of(&package).map_err(|error| mismatch(offer, &error.to_string()))?;
     let mut reused = 0;
     if resumed {
         reused += drop_present(&target, &mut wanted);

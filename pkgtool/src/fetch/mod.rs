@@ -150,13 +150,11 @@ fn check(offer: &Offer, file: &Path) -> Result<(), Failure> {
     if (size, Some(sha256)) == (told.size, Sha256::from_hex(&told.sha256)) {
         return Ok(());
     }
-    Err(mismatch(
-        offer,
-        format!(
-            "{size} bytes with SHA-256 {sha256} came, the index says {} bytes with {}",
-            told.size, told.sha256
-        ),
-    ))
+    let message = format!(
+        "{size} bytes with SHA-256 {sha256} came, the index says {} bytes with {}",
+        told.size, told.sha256
+    );
+    Err(mismatch(offer, &message))
 }
 
 /// Holds the verified package against the index: its name, PackageHash and signer.
@@ -164,7 +162,7 @@ fn agree(offer: &Offer, placed: Placed) -> Result<Placed, Failure> {
     let undo = |message: String| {
         // It was never meant to be here.
         let _ = fs::remove_file(&placed.installed.path);
-        Err(mismatch(offer, message))
+        Err(mismatch(offer, &message))
     };
     if placed.installed.identity != offer.identity {
         return undo(format!("the package says that it is `{}`", placed.installed.identity));
@@ -187,7 +185,7 @@ fn agree(offer: &Offer, placed: Placed) -> Result<Placed, Failure> {
     Ok(placed)
 }
 
-fn mismatch(offer: &Offer, message: String) -> Failure {
+fn mismatch(offer: &Offer, message: &str) -> Failure {
     let Offer { identity, source, .. } = offer;
     let message = format!("`{identity}` of `{source}`: {message} (PACKAGE_MISMATCH)");
     Failure::new(Exit::Signature, message)

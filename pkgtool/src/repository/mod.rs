@@ -95,7 +95,7 @@ impl Repository {
         &mut self,
         file: &Path,
         options: &OpenOptions,
-    ) -> Result<(Identity, &Release), Failure> {
+    ) -> Result<(Identity, Release), Failure> {
         let store = Store { owner: Owner::System, folder: self.folder.join(PACKAGES) };
         let placed = store::place(file, &store, options, None)?;
         let identity = placed.installed.identity.clone();
@@ -104,7 +104,7 @@ impl Repository {
         // When it was published stays what it was.
         let published = releases.get(&identity.version).map_or_else(now, |old| old.published);
         let release = release::describe(&placed, name, published)?;
-        let release = releases.entry(identity.version.clone()).insert_entry(release).into_mut();
+        releases.insert(identity.version.clone(), release.clone());
         Ok((identity, release))
     }
 
