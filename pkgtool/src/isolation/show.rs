@@ -1,7 +1,9 @@
 //! A plan for people, and for programs (epk.plan/1 of `spec/cli.md`).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 
+use epk_format::path::display;
 use serde_json::{Value, json};
 
 use super::level::{Capabilities, Inherit, Namespace};
@@ -42,8 +44,13 @@ pub(crate) fn json(plan: &Plan, program: &Program<'_>) -> Value {
     })
 }
 
-/// The plan in lines.
+/// The plan in lines that drive no terminal.
 pub(crate) fn lines(plan: &Plan, program: &Program<'_>) -> Vec<String> {
+    let lines = plain_lines(plan, program).into_iter();
+    lines.map(|line| display(OsStr::new(&line).as_bytes()).into_owned()).collect()
+}
+
+fn plain_lines(plan: &Plan, program: &Program<'_>) -> Vec<String> {
     let mut lines = vec![
         format!("isolation    {}", plan.level.name()),
         format!("program      {}", program.path),
@@ -131,6 +138,6 @@ impl Access {
     }
 }
 
-fn lossy(text: impl AsRef<std::ffi::OsStr>) -> String {
+fn lossy(text: impl AsRef<OsStr>) -> String {
     text.as_ref().to_string_lossy().into_owned()
 }

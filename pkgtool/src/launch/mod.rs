@@ -26,7 +26,7 @@ use epk_format::package::Kind;
 use epk_format::resolve::Resolved;
 use epkfs::handover::{self, Handover, Inherited};
 use epkfs::log;
-use epkfs::mount::{MountOptions, mount_device, open_device};
+use epkfs::mount::{Attempt, MountOptions, mount_device, open_device};
 use epkfs::session::Config;
 
 use crate::exit::{Exit, Failure};
@@ -84,22 +84,20 @@ impl Launch {
 
 /// Makes the view, with the package in it.
 fn build(mut server: Handover, plan: &Plan, image: &Path) -> Result<(), Failure> {
+    let refused = |attempt: Attempt| {
+        let failure = Failure::launch(format!("cannot mount the package: {attempt}"));
+        if attempt.errno == Some(nix::libc::EACCES) {
+            return failure.hint("`/dev/fuse` must be open to you: its mode is usually 0666");
+        }
+        failure
+    };
+    // The view may lack it.
+    let device = open_device().map_err(refused)?;
     view::enter(plan)?;
-    let device = open_device()
-        .and_then(|device| {
-            let mut options = MountOptions::new(image);
-            // Whoever can enter this view may read: it is the launching user's alone.
-            options.allow_other = true;
-            mount_device(&device, Path::new(PACKAGE), &options)?;
-            Ok(device)
-        })
-        .map_err(|attempt| {
-            let failure = Failure::launch(format!("cannot mount the package: {attempt}"));
-            if attempt.errno == Some(nix::libc::EACCES) {
-                return failure.hint("`/dev/fuse` must be open to you: its mode is usually 0666");
-            }
-            failure
-        })?;
+    let mut options = MountOptions::new(image);
+    // Whoever can enter this view may read: it is the launching user's alone.
+    options.allow_other = true;
+    mount_device(&device, Path::new(PACKAGE), &options).map_err(refused)?;
     let unserved = |error| Failure::launch(format!("cannot serve the package: {error}"));
     server.send(device).map_err(unserved)?;
     if plan.mounts.contains(&Mount::Package { writable: true }) {
