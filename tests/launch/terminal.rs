@@ -90,24 +90,30 @@ fn launch(place: &Place, app: &App, options: &[&str], words: &[&str]) -> (Stage,
 
 #[test]
 fn a_program_is_stopped_continued_and_interrupted() {
-    let script = "set -m; \"$@\"; echo \"left $?\"; fg > /dev/null; echo \"ended $?\"\n\
-        read line; echo \"mine $line\"";
+    // As people do: in a shell that asks for commands.
+    let script = "exec /bin/bash --norc --noprofile -i -s -- \"$@\"";
     for place in places() {
         for options in [&[][..], &["--isolation", "sealed"], &["--no-pid-namespace"]] {
             let (stage, launch) = launch(&place, &probe(), options, &["converse"]);
             let mut terminal = Terminal::start(script, &launch);
+            terminal.type_in("\"$@\"\n");
             terminal.shows("ready");
             terminal.type_in("one\n");
             terminal.shows("got one");
             terminal.type_in(CTRL_Z);
+            terminal.shows("Stopped");
+            terminal.type_in("echo left $?\n");
             // As a shell says SIGTSTP.
             terminal.shows("left 148");
+            terminal.type_in("fg\n");
+            terminal.shows("fg\r\n\"$@\"");
             terminal.type_in("two\n");
             terminal.shows("got two");
             terminal.type_in(CTRL_C);
+            terminal.shows("^C");
+            terminal.type_in("echo ended $?\n");
             terminal.shows("ended 130");
-            terminal.type_in("three\n");
-            terminal.shows("mine three");
+            terminal.type_in("exit 0\n");
             terminal.finish(&stage);
         }
     }
@@ -122,7 +128,8 @@ fn a_shell_inside_has_job_control_and_gives_the_terminal_back() {
         let mut terminal = Terminal::start(script, &launch);
         terminal.type_in("echo in$((1+1))side\n");
         terminal.shows("in2side");
-        terminal.type_in("cat\n");
+        terminal.type_in("sh -c 'echo r$((1+1))n; exec cat'\n");
+        terminal.shows("r2n");
         terminal.type_in("echoed\n");
         terminal.shows("echoed\r\nechoed");
         terminal.type_in(CTRL_Z);
