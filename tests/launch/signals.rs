@@ -109,14 +109,14 @@ fn is_zombie(pid: i32) -> bool {
 #[test]
 fn each_process_takes_the_others_along() {
     for place in places() {
-        let roles: [(&str, fn(&Talk) -> i32); 4] = [
+        let roles: [(&str, Find); 4] = [
             ("launcher", |talk| talk.child.id().cast_signed()),
-            ("init", |talk| role(talk, |parent, me| parent == me, 0)),
+            ("init", |talk| role(talk, |parent, me| parent == me)),
             ("application", |talk| {
-                let init = role(talk, |parent, me| parent == me, 0);
-                role(talk, move |parent, _| parent == init, 0)
+                let init = role(talk, |parent, me| parent == me);
+                role(talk, move |parent, _| parent == init)
             }),
-            ("server", |talk| role(talk, |parent, me| parent != me, 1)),
+            ("server", |talk| talk.stage.server(talk.child.id()).as_raw()),
         ];
         for (name, find) in roles {
             let mut talk = Talk::start(&place, &[], &["converse"]);
@@ -130,26 +130,23 @@ fn each_process_takes_the_others_along() {
     }
 }
 
-/// The process of a launch whose parent is as wanted; `of_session` 1: that leads no group of the
-/// launcher's, as the server, which left its session.
-fn role(talk: &Talk, wanted: impl Fn(i32, i32) -> bool, of_session: i32) -> i32 {
+/// Finds a process of a launch.
+type Find = fn(&Talk) -> i32;
+
+/// The process of a launch, in the launcher's session, whose parent is as wanted.
+fn role(talk: &Talk, wanted: impl Fn(i32, i32) -> bool) -> i32 {
     let launcher = talk.child.id().cast_signed();
-    let fields = |pid: i32| -> Vec<i32> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let rest = stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()).unwrap_or_default();
-        rest.split(' ').skip(1).take(3).filter_map(|word| word.parse().ok()).collect()
+    let server = talk.stage.server(talk.child.id()).as_raw();
+    let parent = |pid: i32| -> Option<i32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
     };
-    let session = fields(launcher)[2];
     let found: Vec<i32> = talk
         .stage
         .processes()
         .into_iter()
-        .filter(|&pid| pid != launcher)
-        .filter(|&pid| {
-            let fields = fields(pid);
-            let left = i32::from(fields[2] != session);
-            left == of_session && wanted(fields[0], launcher)
-        })
+        .filter(|&pid| pid != launcher && pid != server)
+        .filter(|&pid| parent(pid).is_some_and(|parent| wanted(parent, launcher)))
         .collect();
     assert_eq!(found.len(), 1, "{found:?}");
     found[0]

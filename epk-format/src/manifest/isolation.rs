@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::{Keys, ManifestError, ManifestStatus};
 
-/// How much of the host an application is kept from (`spec/runtime.md` §11), the least first.
+/// How much of the host an application is kept from (`spec/runtime.md` §13), the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isolation {
     /// The host's files as they are.

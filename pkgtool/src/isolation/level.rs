@@ -1,4 +1,4 @@
-//! The levels: a row of [`TABLE`] says all that one does (`spec/runtime.md` §11).
+//! The levels: a row of [`TABLE`] says all that one does (`spec/runtime.md` §13).
 
 use clap::ValueEnum;
 use epk_format::manifest::Isolation;

@@ -50,7 +50,7 @@ pub(super) fn split(server: &Handover, inherited: &Inherited) -> Result<Init, Fa
             server.settle();
             inherited.close();
             let end = watch(server, ours, init);
-            finish(end)
+            finish(&end)
         }
     }
 }
@@ -149,7 +149,7 @@ fn wait_for(init: Pid) -> Option<ExitStatus> {
     }
 }
 
-fn finish(end: End) -> ! {
+fn finish(end: &End) -> ! {
     take_terminal_back();
     match end {
         End::Application(status) => match (status.code(), status.signal()) {
