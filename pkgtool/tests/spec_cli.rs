@@ -125,7 +125,7 @@ fn every_option_is_told_and_every_one_told_exists() {
 
 /// The keys of an object and what is inside, with dots. Objects of free keys aren't entered.
 fn keys(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
-    const FREE: [&str; 2] = ["manifest.commands", "commands"];
+    const FREE: [&str; 3] = ["manifest.commands", "commands", "environment.set"];
     match value {
         Value::Object(object) => {
             for (key, value) in object {
