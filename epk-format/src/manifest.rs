@@ -12,6 +12,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+mod isolation;
+
+pub use isolation::Isolation;
+
 macro_rules! statuses {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal;)*) => {
         /// What is wrong with a manifest, numbered as EXOS does.
@@ -160,6 +164,8 @@ pub struct Manifest {
     pub entry: String,
     /// What else can run: names and paths inside the package.
     pub commands: BTreeMap<String, String>,
+    /// From how much of the host it wants to be kept at least.
+    pub isolation: Option<Isolation>,
 }
 
 impl Manifest {
@@ -211,7 +217,8 @@ impl Manifest {
             .map_err(|detail| ManifestError::new(S::InvalidEntryPath, format!("entry {detail}")))?;
         keys.no_dependencies()?;
         let commands = keys.commands()?;
-        Ok(Self { name, version, arch, kernel_api, entry, commands })
+        let isolation = keys.isolation()?;
+        Ok(Self { name, version, arch, kernel_api, entry, commands, isolation })
     }
 
     /// Judges whether a host can run the package.

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use epk_format::Package;
@@ -39,9 +39,15 @@ impl Inherited {
         // The listing's own is among them, and closed by now.
         Self(open.into_iter().filter(|&number| sys::is_open(number)).collect())
     }
+
+    /// Closes them in this process, which is not what they are meant for.
+    pub fn close(&self) {
+        self.0.iter().for_each(|&number| sys::close_inherited(number));
+    }
 }
 
-/// A server that waits for a device. Dropped, it ends.
+/// A server that waits for a device. Dropped, it ends, unless it has got one. As a descriptor it
+/// hangs up when the server's process ends.
 #[must_use]
 pub struct Handover {
     socket: UnixStream,
@@ -66,7 +72,7 @@ pub fn start<S: Source + 'static>(
     match sys::fork()? {
         Fork::Child => {
             drop(ours);
-            inherited.0.iter().for_each(|&number| sys::close_inherited(number));
+            inherited.close();
             // Split once more: what this process becomes must not find a child it never made.
             let status = match setsid().map_err(io::Error::from).and_then(|_| sys::fork()) {
                 Ok(Fork::Parent(_)) => 0,
@@ -104,22 +110,45 @@ impl Handover {
     ///
     /// # Errors
     /// What the system says, here or there.
-    pub fn wait(mut self) -> io::Result<()> {
-        let mut answer = Vec::new();
-        self.socket.read_to_end(&mut answer)?;
-        match answer.as_slice() {
-            READY => Ok(()),
+    pub fn wait(&mut self) -> io::Result<()> {
+        let mut answer = [0; READY.len()];
+        let mut length = 0;
+        while let Some(rest) = answer.get_mut(length..).filter(|rest| !rest.is_empty()) {
+            match self.socket.read(rest)? {
+                0 => break,
+                read => length += read,
+            }
+        }
+        if answer == READY {
+            return Ok(());
+        }
+        // A complaint, and then its end.
+        let mut text = answer.get(..length).unwrap_or_default().to_vec();
+        self.socket.read_to_end(&mut text)?;
+        match text.as_slice() {
             [] => Err(io::Error::other("the server ended without a word")),
             text => Err(io::Error::other(String::from_utf8_lossy(text).into_owned())),
         }
+    }
+
+    /// Waits for the process that forked the server off, so that it isn't left for the caller to
+    /// wait for.
+    pub fn settle(&self) {
+        // Where SIGCHLD is ignored there is nothing left of it.
+        let _status = waitpid(self.between, None);
+    }
+}
+
+impl AsFd for Handover {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
 impl Drop for Handover {
     /// Not waited for before: what the caller does meanwhile takes longer than the process lives.
     fn drop(&mut self) {
-        // Where SIGCHLD is ignored there is nothing left of it.
-        let _status = waitpid(self.between, None);
+        self.settle();
     }
 }
 
@@ -130,34 +159,29 @@ fn be_server<S: Source + 'static>(
     socket: UnixStream,
     client: Pid,
 ) -> i32 {
-    let mut socket = Some(socket);
+    let mut said = false;
     let serve_one = || -> io::Result<()> {
         let watched = pidfd_open(client, PidfdFlags::empty()).ok();
         detach(watched.is_some())?;
-        let device = match &socket {
-            Some(socket) => sys::receive_descriptor(socket)?,
-            None => None,
-        };
         // The launcher gave up before it had mounted.
-        let Some(device) = device else { return Ok(()) };
+        let Some(device) = sys::receive_descriptor(&socket)? else { return Ok(()) };
         serve(package, device, config, || {
-            if let Some(mut socket) = socket.take() {
-                // A launcher that is gone needs no answer.
-                let _sent = socket.write_all(READY);
-            }
+            // A launcher that is gone needs no answer. For one that watches, the socket stays open.
+            let _sent = (&socket).write_all(READY);
+            said = true;
             // The launcher goes on meanwhile.
             if let Some(client) = watched {
                 leave_standard_error_with(client);
             }
         })
     };
-    match (serve_one(), socket) {
-        (Ok(()), _) => 0,
-        (Err(error), Some(socket)) => complain(socket, &error),
-        (Err(error), None) => {
+    match serve_one() {
+        Ok(()) => 0,
+        Err(error) if said => {
             tracing::error!(%error, "the server ends");
             1
         }
+        Err(error) => complain(socket, &error),
     }
 }
 

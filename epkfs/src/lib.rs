@@ -42,6 +42,14 @@ pub mod stats;
 pub mod table;
 pub mod unmount;
 
+/// What a launcher does with processes that the standard library can't do safely.
+pub mod process {
+    pub use crate::sys::{
+        Fork, end_by_signal, execute, exit, filter_system_calls, fork, heed_children,
+        ignore_children, restrict_mounts, send_signal,
+    };
+}
+
 mod attr;
 mod cache;
 mod errno;
@@ -55,7 +63,7 @@ mod readdir;
 mod signals;
 mod sys;
 
-pub use sys::{execute, inherited_descriptor};
+pub use sys::inherited_descriptor;
 
 use std::sync::{Mutex, MutexGuard};
 

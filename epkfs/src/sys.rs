@@ -90,8 +90,11 @@ pub(crate) fn close_inherited(number: RawFd) {
 }
 
 /// The two sides of [`fork`].
-pub(crate) enum Fork {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fork {
+    /// The process that was there before; the other one's id.
     Parent(Pid),
+    /// The new process.
     Child,
 }
 
@@ -99,7 +102,7 @@ pub(crate) enum Fork {
 ///
 /// # Errors
 /// When the process has more than one thread: the child would keep their locks for ever.
-pub(crate) fn fork() -> io::Result<Fork> {
+pub fn fork() -> io::Result<Fork> {
     // A thread that has been joined may still be seen for a moment.
     let mut threads = count_threads()?;
     for _ in 0..1000 {
@@ -148,24 +151,111 @@ pub(crate) fn close_all_inherited() -> io::Result<()> {
     Ok(())
 }
 
-/// Becomes another program, as execve(2) with this process's environment, no signal blocked, and
-/// SIGPIPE, which Rust's runtime ignores, with its default action. Returns only when that fails.
+/// Becomes another program, by execve(2), with no signal blocked, and SIGPIPE, which Rust's runtime
+/// ignores, with its default action. Returns only when that fails.
 ///
 /// `Command` does the same, but by execvp(3), which hands files that the kernel can't execute to
 /// the shell.
-pub fn execute(program: &CStr, arguments: &[CString]) -> nix::Error {
+pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> nix::Error {
     // SAFETY: the default action runs no code of this process.
     let executed = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }
         .and_then(|_| SigSet::empty().thread_set_mask())
-        .and_then(|()| nix::unistd::execv(program, arguments));
+        .and_then(|()| nix::unistd::execve(program, arguments, environment));
     match executed {
         Ok(never) => match never {},
         Err(errno) => errno,
     }
 }
 
+/// Lets this process be told of its children's ends, and says whether it ignored them: with
+/// SIGCHLD ignored the kernel keeps no status of them.
+///
+/// # Errors
+/// What the system says.
+pub fn heed_children() -> nix::Result<bool> {
+    // SAFETY: the default action runs no code of this process.
+    let before = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+    Ok(matches!(before, SigHandler::SigIgn))
+}
+
+/// Ignores SIGCHLD: what [`heed_children`] undid.
+///
+/// # Errors
+/// What the system says.
+pub fn ignore_children() -> nix::Result<()> {
+    // SAFETY: ignoring runs no code of this process.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.map(drop)
+}
+
+/// Sends a signal by its number, real-time ones included, which nix has no names for.
+///
+/// # Errors
+/// What the system says.
+pub fn send_signal(process: Pid, number: i32) -> nix::Result<()> {
+    // SAFETY: kill(2) takes any numbers and touches no memory of ours.
+    nix::errno::Errno::result(unsafe { libc::kill(process.as_raw(), number) }).map(drop)
+}
+
+/// Ends this process as a signal ended another one, without a core of its own.
+pub fn end_by_signal(number: i32) -> ! {
+    let nothing = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _kept = rustix::process::setrlimit(rustix::process::Resource::Core, nothing);
+    if let Ok(named) = Signal::try_from(number) {
+        // SAFETY: the default action runs no code of this process.
+        let _set = unsafe { signal(named, SigHandler::SigDfl) };
+    }
+    let _sent = send_signal(Pid::this(), number);
+    let _unblocked = SigSet::empty().thread_set_mask();
+    // It doesn't end processes. A shell would say it with this status.
+    exit(128_i32.saturating_add(number))
+}
+
+/// Gives the mount at `path`, and all below it, further restrictions
+/// (mount_setattr(2), Linux 5.12): flags `MOUNT_ATTR_…` of the kernel's `<linux/mount.h>`.
+///
+/// # Errors
+/// What the system says.
+pub fn restrict_mounts(path: &CStr, flags: u64) -> nix::Result<()> {
+    let attributes =
+        libc::mount_attr { attr_set: flags, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: path and structure live through the call, which reads them only; the length is the
+    // structure's.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::AT_RECURSIVE | libc::AT_SYMLINK_NOFOLLOW,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    nix::errno::Errno::result(result).map(drop)
+}
+
+/// Filters the system calls of this process, and of all that it becomes and makes, by a program
+/// of the kernel's (seccomp(2)). `no_new_privs` must be set before.
+///
+/// # Errors
+/// What the system says.
+pub fn filter_system_calls(program: &[libc::sock_filter]) -> nix::Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| nix::errno::Errno::EINVAL)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies the program, whose length is given, and writes nothing to it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            // Without it old kernels switch on a costly protection, which this filter needs not.
+            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            &raw const program,
+        )
+    };
+    nix::errno::Errno::result(result).map(drop)
+}
+
 /// Ends this process without running what the parent registered for its own end.
-pub(crate) fn exit(status: i32) -> ! {
+pub fn exit(status: i32) -> ! {
     // SAFETY: _exit takes any number and touches no memory of ours.
     unsafe { libc::_exit(status) }
 }

@@ -11,6 +11,7 @@ mod extract;
 mod fetch;
 mod import;
 mod input;
+mod isolation;
 mod launch;
 mod loader;
 mod namespace;

@@ -1,7 +1,8 @@
 //! Holds `spec/cli.md` and the program together: commands, options, values, JSON, exit statuses.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -124,7 +125,7 @@ fn every_option_is_told_and_every_one_told_exists() {
 
 /// The keys of an object and what is inside, with dots. Objects of free keys aren't entered.
 fn keys(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
-    const FREE: [&str; 2] = ["manifest.commands", "commands"];
+    const FREE: [&str; 3] = ["manifest.commands", "commands", "environment.set"];
     match value {
         Value::Object(object) => {
             for (key, value) in object {
@@ -236,6 +237,10 @@ fn json_keeps_to_its_schema() {
     let lines = |arguments: &str| check_lines(&pkgtool(folder, arguments));
     assert_eq!(lines("keygen --json key"), 1);
     assert_eq!(lines("pack app -o plain.epk --json"), 1);
+    let program = folder.join("app/bin/hi");
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("ours");
+    assert_eq!(lines("pack app -o runs.epk --json"), 1);
+    fs::set_permissions(&program, Permissions::from_mode(0o644)).expect("ours");
     assert_eq!(lines("pack app -o signed.epk --sign key --alias sbin=bin --json"), 1);
     assert_eq!(lines("convert plain.epk -o one.epk --lossy --json"), 1);
     assert_eq!(lines("convert one.epk -o two.epk --sign key --json"), 1);
@@ -248,6 +253,9 @@ fn json_keeps_to_its_schema() {
     assert_eq!(lines("verify --json --loader signed.epk lacking.epk"), 2);
     assert_eq!(lines("ls --json signed.epk"), 4);
     assert_eq!(lines("inspect --json signed.epk"), 1);
+    for options in ["", "--isolation sealed --share-net", "--isolation home-hidden --fresh"] {
+        assert_eq!(lines(&format!("run {options} --dry-run --json runs.epk word")), 1);
+    }
     assert_eq!(lines("diff --json plain.epk signed.epk"), 1);
     assert_eq!(lines("diff --json signed.epk plain.epk"), 1);
     assert_eq!(lines("diff --json plain.epk plain.epk"), 1);
@@ -380,6 +388,12 @@ fn exit_statuses_are_as_told() {
         ("run nothing", 125),
         ("run nonsense", 125),
         ("run app.epk", 126),
+        ("run --json app.epk", 2),
+        ("run --bind x app.epk", 2),
+        ("run --env x app.epk", 2),
+        ("run --isolation none app.epk", 2),
+        ("run --allow-weaker app.epk", 2),
+        ("run --fresh --portable app.epk", 2),
         ("confine true", 2),
         ("confine --read nothing /bin/true", 125),
         ("confine /nothing", 127),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getsid};
 use tempfile::TempDir;
 
 use crate::files::temp_folder;
@@ -152,8 +152,16 @@ impl Stage {
     /// `pkgtool run PACKAGE WORDS…`
     #[must_use]
     pub fn run<A: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = A>) -> Command {
+        let mut command = self.run_with(&[]);
+        command.args(words);
+        command
+    }
+
+    /// `pkgtool run OPTIONS… PACKAGE`
+    #[must_use]
+    pub fn run_with(&self, options: &[&str]) -> Command {
         let mut command = tool::pkgtool();
-        command.arg("run").arg(self.image()).args(words).current_dir(self.folder());
+        command.arg("run").args(options).arg(self.image()).current_dir(self.folder());
         command.env("XDG_DATA_HOME", self.data_home());
         command.env("TMPDIR", self.folder().join("temporary"));
         command
@@ -163,6 +171,17 @@ impl Stage {
     #[must_use]
     pub fn processes(&self) -> Vec<i32> {
         processes::mentioning(&self.folder().to_string_lossy())
+    }
+
+    /// The process that serves the package of a launch: it left the launcher's session.
+    #[must_use]
+    pub fn server(&self, launcher: u32) -> Pid {
+        let session = |pid| getsid(Some(Pid::from_raw(pid))).ok();
+        let ours = session(launcher.cast_signed());
+        let others: Vec<i32> =
+            self.processes().into_iter().filter(|&pid| session(pid) != ours).collect();
+        assert_eq!(others.len(), 1, "one process serves: {others:?}");
+        Pid::from_raw(others[0])
     }
 
     /// The mounts that this process should not see.

@@ -27,6 +27,12 @@ fn pause() {
     thread::sleep(Duration::from_millis(3));
 }
 
+/// Lets others go on for a while, for tests in which it doesn't matter when something happens.
+#[expect(clippy::disallowed_methods, reason = "nothing relies on the time")]
+pub fn a_while(time: Duration) {
+    thread::sleep(time);
+}
+
 /// Reads to the end.
 ///
 /// # Panics

@@ -127,7 +127,7 @@ fn purge(name: &str) -> Result<bool, Failure> {
     if left.iter().any(|package| package.identity.name == name) {
         return Ok(false);
     }
-    let folder = user_data::folder(&user_data::data_home()?, name);
+    let folder = user_data::of_package(name)?;
     match fs::remove_dir_all(&folder) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

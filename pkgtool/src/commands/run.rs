@@ -8,10 +8,15 @@ use clap::Args;
 use epk_format::manifest::{ApiVersion, Manifest};
 use epkfs::handover::Inherited;
 
-use crate::exit::Failure;
+use crate::exit::{Failure, print_line};
 use crate::input::{self, TrustArgs, Verify, open_in_full, open_package};
-use crate::launch::{Launch, user_data};
+use crate::isolation::{self, Data, Facts, Level, Plan, Program};
+use crate::launch::{Launch, check_target, user_data};
 use crate::store;
+
+mod sandbox;
+
+use sandbox::SandboxArgs;
 
 /// Run an application out of its package
 ///
@@ -21,8 +26,8 @@ use crate::store;
 /// Verifies the package, mounts it at /package in a view of the host that only the application
 /// has, and runs its entry, or the command that the first word names; words after `--` are
 /// arguments in any case. Its working folder is /user-data, which is kept from run to run in
-/// $XDG_DATA_HOME/epk/data. Needs no privileges. When the application's last process is gone,
-/// so are mount and server.
+/// $XDG_DATA_HOME/epk/data. Needs no privileges. When the application ends, so do all processes
+/// that it started, mount and server.
 ///
 /// Exits as the application does; with 125 when it could not be launched, 126 when it can't be
 /// executed, 127 when it isn't in the package.
@@ -39,12 +44,23 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "X.Y", value_parser = input::parse_api)]
     kernel_api: Option<ApiVersion>,
 
+    #[command(flatten)]
+    sandbox: SandboxArgs,
+
     /// Note in FILE which files the application reads, in the order of their first reads
     ///
     /// A path a line. `pkgtool pack --profile FILE` puts them first and together. What FILE held
     /// is lost; with several runs at once each needs a file of its own.
     #[arg(long, value_name = "FILE")]
     record_profile: Option<PathBuf>,
+
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// With --dry-run: print it as JSON (epk.plan/1)
+    #[arg(long, requires = "dry_run")]
+    json: bool,
 
     /// The package, a command of it, and arguments
     #[arg(
@@ -65,15 +81,21 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         return Err(Failure::usage(format!("unknown option `{file}`"))
             .hint(format!("a package of that name is `./{file}`")));
     }
-    let launch = prepare(args).map_err(Failure::into_launch)?;
+    let inherited = Inherited::now();
+    let (launch, data) = prepare(args, inherited).map_err(Failure::into_launch)?;
+    if args.dry_run {
+        return show(&launch, args.json);
+    }
+    if let Data::Folder(folder) = &data {
+        user_data::prepare(folder)?;
+    }
     match launch.run() {
         Ok(never) => match never {},
         Err(failure) => Err(failure),
     }
 }
 
-fn prepare(args: &RunArgs) -> Result<Launch, Failure> {
-    let inherited = Inherited::now();
+fn prepare(args: &RunArgs, inherited: Inherited) -> Result<(Launch, Data), Failure> {
     let (file, words) = args.words.split_first().ok_or_else(|| Failure::usage("no package"))?;
     let file = &store::file_meant(Path::new(file))?;
     let options = args.trust.open_options()?;
@@ -86,12 +108,46 @@ fn prepare(args: &RunArgs) -> Result<Launch, Failure> {
     manifest
         .check_compatibility(&input::host(args.kernel_api))
         .map_err(|error| Failure::manifest(file, &error))?;
-    let (target, arguments) = choose(&manifest, words);
+    let choice = choose(&manifest, words);
+    check_target(&package, &choice.target)?;
     let image = absolute(file)?;
-    let user_data = user_data::prepare(&user_data::data_home()?, &manifest.name)?;
-    let profile = args.record_profile.as_deref().map(create_profile).transpose()?;
-    let arguments = arguments.to_vec();
-    Ok(Launch { package, image, target, arguments, user_data, profile, inherited })
+    let data = args.sandbox.data(&manifest.name, &image)?;
+    let options = args.sandbox.options(manifest.isolation.map(Level::from));
+    let (homes, home) = sandbox::homes(options.level);
+    let facts = Facts {
+        package: image.clone(),
+        name: manifest.name,
+        version: manifest.version,
+        command: choice.command,
+        data: data.clone(),
+        homes,
+        home,
+    };
+    let plan = Plan::new(&options, &facts).map_err(Failure::launch)?;
+    let profile = match &args.record_profile {
+        Some(file) if !args.dry_run => Some(create_profile(file)?),
+        _ => None,
+    };
+    let launch = Launch {
+        package,
+        image,
+        target: choice.target,
+        arguments: choice.arguments.to_vec(),
+        environment: plan.environment.of(std::env::vars_os()),
+        plan,
+        profile,
+        inherited,
+    };
+    Ok((launch, data))
+}
+
+fn show(launch: &Launch, as_json: bool) -> Result<(), Failure> {
+    let path = format!("{}{}", isolation::PACKAGE, launch.target);
+    let program = Program { path: &path, arguments: &launch.arguments };
+    if as_json {
+        return print_line(isolation::json(&launch.plan, &program));
+    }
+    isolation::lines(&launch.plan, &program).into_iter().try_for_each(print_line)
 }
 
 fn create_profile(file: &Path) -> Result<File, Failure> {
@@ -100,15 +156,26 @@ fn create_profile(file: &Path) -> Result<File, Failure> {
     })
 }
 
-/// The executable, and what is left for it of the words after the package.
-fn choose<'w>(manifest: &Manifest, words: &'w [OsString]) -> (String, &'w [OsString]) {
-    match words.split_first() {
-        Some((first, rest)) if first == "--" => (manifest.entry.clone(), rest),
-        Some((first, rest)) => match first.to_str().and_then(|name| manifest.command(name)) {
-            Some(target) => (target.to_owned(), rest),
-            None => (manifest.entry.clone(), words),
-        },
-        None => (manifest.entry.clone(), words),
+/// What is executed.
+struct Choice<'w> {
+    target: String,
+    /// The command that was named.
+    command: Option<String>,
+    /// What is left of the words after the package.
+    arguments: &'w [OsString],
+}
+
+fn choose<'w>(manifest: &Manifest, words: &'w [OsString]) -> Choice<'w> {
+    let entry = |arguments| Choice { target: manifest.entry.clone(), command: None, arguments };
+    let Some((first, rest)) = words.split_first() else { return entry(words) };
+    if first == "--" {
+        return entry(rest);
+    }
+    match first.to_str().and_then(|name| Some((name, manifest.command(name)?))) {
+        Some((name, target)) => {
+            Choice { target: target.to_owned(), command: Some(name.to_owned()), arguments: rest }
+        }
+        None => entry(words),
     }
 }
 
@@ -130,6 +197,7 @@ mod tests {
             kernel_api: "1.0".into(),
             entry: "/bin/app".into(),
             commands: [("tool".to_owned(), "/bin/tool".to_owned())].into(),
+            isolation: None,
         };
         let cases: [(&[&str], &str, &[&str]); 6] = [
             (&[], "/bin/app", &[]),
@@ -141,14 +209,12 @@ mod tests {
         ];
         for (words, target, rest) in cases {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-            let (found, arguments) = choose(&manifest, &words);
+            let found = choose(&manifest, &words);
             assert_eq!(
-                (
-                    found.as_str(),
-                    arguments.iter().map(|a| a.to_str().expect("text")).collect::<Vec<_>>()
-                ),
-                (target, rest.to_vec())
+                (found.target.as_str(), found.arguments),
+                (target, &rest.iter().map(OsString::from).collect::<Vec<_>>()[..])
             );
+            assert_eq!(found.command.is_some(), target == "/bin/tool");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use epk_format::manifest::{ApiVersion, Manifest, ManifestError, ManifestStatus};
+use epk_format::manifest::{ApiVersion, Isolation, Manifest, ManifestError, ManifestStatus};
 use epk_format::signature::Policy;
 use epk_format::{Error, OpenOptions, Package, RejectCode};
 use serde_json::{Map, Value, json};
@@ -285,6 +285,7 @@ impl Verdict {
                 "kernel_api": manifest.kernel_api,
                 "entry": manifest.entry,
                 "commands": manifest.commands,
+                "isolation": manifest.isolation.map(Isolation::name),
             }),
             Some(Err(error)) => json!({
                 "status": error.status.number(),

@@ -38,6 +38,7 @@ impl Offer {
             kernel_api: kernel_api.clone(),
             entry: String::new(),
             commands: BTreeMap::new(),
+            isolation: None,
         };
         manifest.check_compatibility(&input::host(None)).is_ok()
     }

@@ -9,24 +9,30 @@ use nix::unistd::{AccessFlags, faccessat};
 use crate::exit::Failure;
 use crate::store::escape;
 
-/// The folder of the package `name`, which may not exist.
-pub(crate) fn folder(data_home: &Path, name: &str) -> PathBuf {
-    data_home.join("epk").join("data").join(escape(name))
+/// The usual folder of the package `name`, which may not exist.
+pub(crate) fn of_package(name: &str) -> Result<PathBuf, Failure> {
+    Ok(data_home()?.join("epk").join("data").join(escape(name)))
 }
 
-/// The folder of the package `name`, made if it isn't there.
-pub(crate) fn prepare(data_home: &Path, name: &str) -> Result<PathBuf, Failure> {
-    let folder = folder(data_home, name);
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| {
+/// The folder beside the package's file, which goes where that goes.
+pub(crate) fn beside(image: &Path) -> PathBuf {
+    let mut name = image.as_os_str().to_owned();
+    name.push(".data");
+    name.into()
+}
+
+/// Makes the folder if it isn't there, and refuses one that can't be written.
+pub(crate) fn prepare(folder: &Path) -> Result<(), Failure> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
         Failure::launch(format!("cannot make the data folder `{}`: {error}", folder.display()))
     })?;
     // The application's own to write: better said now than by each application in its own words.
-    faccessat(AT_FDCWD, &folder, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS)
-        .map_err(|errno| {
+    faccessat(AT_FDCWD, folder, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS).map_err(
+        |errno| {
             let error = std::io::Error::from(errno);
             Failure::launch(format!("cannot write the data folder `{}`: {error}", folder.display()))
-        })?;
-    Ok(folder)
+        },
+    )
 }
 
 /// `$XDG_DATA_HOME`, or `$HOME/.local/share` (XDG Base Directory Specification): the first that

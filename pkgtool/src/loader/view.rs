@@ -6,7 +6,7 @@ use std::fs::File;
 use epk_format::package::{Kind, NodeId};
 use epk_format::{Error, Package, path};
 
-use crate::namespace::root::PACKAGE;
+use crate::isolation::PACKAGE;
 
 /// Most links on the way of one path, as in Linux (`MAXSYMLINKS`, include/linux/namei.h).
 const LINKS: usize = 40;

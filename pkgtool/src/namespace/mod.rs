@@ -4,5 +4,24 @@
 //! The kernel throws the view away with its last process: there is nothing to clean up.
 
 pub(crate) mod confine;
-pub(crate) mod root;
+pub(crate) mod privileges;
 pub(crate) mod user;
+pub(crate) mod view;
+
+mod root;
+mod step;
+
+use nix::sched::CloneFlags;
+
+use crate::isolation::Namespace;
+
+/// What unshare(2) calls a namespace.
+pub(crate) fn flag(namespace: Namespace) -> CloneFlags {
+    match namespace {
+        Namespace::Process => CloneFlags::CLONE_NEWPID,
+        Namespace::Network => CloneFlags::CLONE_NEWNET,
+        Namespace::Ipc => CloneFlags::CLONE_NEWIPC,
+        Namespace::HostName => CloneFlags::CLONE_NEWUTS,
+        Namespace::ControlGroup => CloneFlags::CLONE_NEWCGROUP,
+    }
+}

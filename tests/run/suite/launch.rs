@@ -170,7 +170,7 @@ fn the_interpreter_may_come_from_the_package() {
 }
 
 #[test]
-fn the_environment_is_passed_on_and_nothing_added() {
+fn the_environment_is_passed_on_and_little_added() {
     let stage = Stage::new(&App::script("exec /usr/bin/env -0"));
     let mut command = stage.run([""; 0]);
     command.env("EMPTY", "").env("ODD", OsStr::from_bytes(b"\xff a\nb"));
@@ -180,11 +180,15 @@ fn the_environment_is_passed_on_and_nothing_added() {
         .get_envs()
         .map(|(key, value)| {
             let value = value.unwrap_or_default();
-            [key.as_bytes(), b"=", value.as_bytes()].concat()
+            let first: &[u8] = if key == "PATH" { b"/package/binary:" } else { b"" };
+            [key.as_bytes(), b"=", first, value.as_bytes()].concat()
         })
         .collect();
+    let image = stage.image().canonicalize().expect("it is there");
+    expected.push([b"EPK_PACKAGE=", image.as_os_str().as_bytes()].concat());
+    let fixed = ["EPK_NAME=org.example.app", "EPK_VERSION=1.2.3", "PWD=/user-data", ""];
+    expected.extend(fixed.map(|text| text.as_bytes().to_vec()));
     // What the shell adds of its own.
-    expected.extend([b"PWD=/user-data".to_vec(), Vec::new()]);
     found.retain(|pair| !pair.starts_with(b"_=") && !pair.starts_with(b"OLDPWD="));
     found.sort();
     expected.sort();

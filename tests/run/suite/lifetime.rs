@@ -11,39 +11,42 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Starts an application that says `ready`.
-fn start(stage: &Stage) -> (Child, impl Iterator<Item = String> + use<>) {
+fn start(stage: &Stage, options: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut command = stage.run_with(options);
     let mut child =
-        stage.run([""; 0]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
     let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let mut lines = lines.map(|line| line.expect("text"));
     assert_eq!(lines.next().as_deref(), Some("ready"));
     (child, lines)
 }
 
-/// The process that serves the package.
-fn server(stage: &Stage, child: &Child) -> Pid {
-    let others: Vec<i32> = stage
-        .processes()
-        .into_iter()
-        .filter(|pid| pid.unsigned_abs() != child.id())
-        .filter(|pid| {
-            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            words.windows(7).any(|window| window == b"pkgtool")
-        })
-        .collect();
-    assert_eq!(others.len(), 1, "one process serves: {others:?}");
-    Pid::from_raw(others[0])
-}
+/// In the process namespace of the host, where the application is the process that was started.
+const OPEN: &[&str] = &["--no-pid-namespace"];
 
 #[test]
 fn one_server_serves_and_ends_with_the_application() {
     let stage = Stage::new(&App::script("echo ready; read line"));
-    let (mut child, _lines) = start(&stage);
-    let server = server(&stage, &child);
-    assert_eq!(stage.processes().len(), 2, "the application and its server");
+    for (options, processes) in [(OPEN, 2), (&[], 4)] {
+        let (mut child, _lines) = start(&stage, options);
+        let server = stage.server(child.id());
+        // The application and its server; a launcher and an init besides.
+        assert_eq!(stage.processes().len(), processes, "{options:?}");
+        drop(child.stdin.take());
+        wait::for_end(&mut child);
+        wait::until("the server ends", || is_gone(server.as_raw()));
+        stage.is_left_clean();
+    }
+}
+
+#[test]
+fn what_runs_on_in_the_background_ends_with_the_application() {
+    let script = "( read line < /dev/full ) & sleep 1000 & echo ready; read line; exit 3";
+    let stage = Stage::new(&App::script(script));
+    let (mut child, _lines) = start(&stage, &[]);
+    assert!(stage.processes().len() >= 5, "nothing runs in the background");
     drop(child.stdin.take());
-    wait::for_end(&mut child);
-    wait::until("the server ends", || is_gone(server.as_raw()));
+    assert_eq!(wait::for_end(&mut child).code(), Some(3));
     stage.is_left_clean();
 }
 
@@ -55,8 +58,8 @@ fn what_runs_on_in_the_background_keeps_the_package() {
     let stage = Stage::new(
         &App::script(script).with_file("late", "late").with_script("bin/more", "echo more >> seen"),
     );
-    let (mut child, _lines) = start(&stage);
-    let server = server(&stage, &child);
+    let (mut child, _lines) = start(&stage, OPEN);
+    let server = stage.server(child.id());
     drop(child.stdin.take());
     assert_eq!(wait::for_end(&mut child).code(), Some(3));
     kill(server, None).expect("the server serves on");
@@ -69,29 +72,25 @@ fn what_runs_on_in_the_background_keeps_the_package() {
 #[test]
 fn a_killed_application_takes_all_with_it() {
     let stage = Stage::new(&App::script("echo ready; read line"));
-    let (mut child, _lines) = start(&stage);
-    child.kill().expect("it is there");
-    wait::for_end(&mut child);
-    stage.is_left_clean();
+    for options in [OPEN, &[]] {
+        let (mut child, _lines) = start(&stage, options);
+        child.kill().expect("it is there");
+        wait::for_end(&mut child);
+        stage.is_left_clean();
+    }
 }
 
 #[test]
 fn a_killed_server_is_an_error_for_the_application_and_leaves_nothing() {
     let script = "echo ready; read line; cat /package/file; ls /package/folder; echo status $?";
     let stage = Stage::new(&App::script(script).with_file("file", "x").with_file("folder/f", "y"));
-    let (mut child, mut lines) = {
-        let mut child = stage
-            .run([""; 0])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        (child, lines.map(|line| line.expect("text")))
-    };
+    let mut command = stage.run_with(OPEN);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut lines = lines.map(|line| line.expect("text"));
     assert_eq!(lines.next().as_deref(), Some("ready"));
-    let server = server(&stage, &child);
+    let server = stage.server(child.id());
     kill(server, Signal::SIGKILL).expect("it is there");
     wait::until("the server is gone", || is_gone(server.as_raw()));
     let mut stdin = child.stdin.take().expect("a pipe");
@@ -129,7 +128,7 @@ fn a_package_file_removed_or_replaced_meanwhile_does_no_harm() {
         Stage::new(&App::script("echo ready; read line; cat /package/f").with_file("f", "ok\n"));
     for replace in [false, true] {
         let image = fs::read(stage.image()).expect("readable");
-        let (mut child, mut lines) = start(&stage);
+        let (mut child, mut lines) = start(&stage, &[]);
         fs::remove_file(stage.image()).expect("it is there");
         if replace {
             fs::write(stage.image(), "something else").expect("writable");

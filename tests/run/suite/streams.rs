@@ -37,7 +37,7 @@ fn closed_streams_stay_closed() {
         done; echo done > /user-data/done; exit 0";
     let stage = Stage::new(&App::script(script));
     // What `Command` can't do, the shell can.
-    let mut command = through_a_shell(&stage, "exec \"$0\" \"$@\" <&- >&- 2>&-");
+    let mut command = through_a_shell(&stage.run([""; 0]), "exec \"$0\" \"$@\" <&- >&- 2>&-");
     assert!(command.status().expect("it starts").success());
     assert!(stage.user_data().join("done").exists());
     stage.is_left_clean();
@@ -56,7 +56,7 @@ fn readers_see_the_end_with_the_main_process() {
     let (third, third_end) = std::io::pipe().expect("a pipe");
     // Descriptor 3, as a shell's `3>` or make's job server would have it.
     let opened = format!("exec \"$0\" \"$@\" 3>/proc/{}/fd/{}", id(), third_end.as_raw_fd());
-    let mut child = through_a_shell(&stage, &opened)
+    let mut child = through_a_shell(&stage.run_with(&["--no-pid-namespace"]), &opened)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -79,8 +79,7 @@ fn readers_see_the_end_with_the_main_process() {
 }
 
 /// A launch by a shell's command, which finds the words of the launch in `"$0" "$@"`.
-fn through_a_shell(stage: &Stage, script: &str) -> Command {
-    let launch = stage.run([""; 0]);
+fn through_a_shell(launch: &Command, script: &str) -> Command {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", script]).arg(launch.get_program()).args(launch.get_args()).env_clear();
     for (key, value) in launch.get_envs() {
