@@ -148,20 +148,34 @@ pub(crate) fn close_all_inherited() -> io::Result<()> {
     Ok(())
 }
 
-/// Becomes another program, as execve(2) with this process's environment, no signal blocked, and
+/// Becomes another program, as execve(2), with no signal blocked, and
 /// SIGPIPE, which Rust's runtime ignores, with its default action. Returns only when that fails.
 ///
 /// `Command` does the same, but by execvp(3), which hands files that the kernel can't execute to
 /// the shell.
-pub fn execute(program: &CStr, arguments: &[CString]) -> nix::Error {
+pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> nix::Error {
     // SAFETY: the default action runs no code of this process.
     let executed = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }
         .and_then(|_| SigSet::empty().thread_set_mask())
-        .and_then(|()| nix::unistd::execv(program, arguments));
+        .and_then(|()| nix::unistd::execve(program, arguments, environment));
     match executed {
         Ok(never) => match never {},
         Err(errno) => errno,
     }
+}
+
+/// The version of Landlock that the kernel has (landlock(7)), from 1.
+///
+/// # Errors
+/// What the kernel says: ENOSYS if it has none, EOPNOTSUPP if it is switched off.
+pub fn landlock_version() -> io::Result<u32> {
+    const CREATE_RULESET_VERSION: libc::c_uint = 1;
+    let (attributes, size): (*const libc::c_void, libc::size_t) = (std::ptr::null(), 0);
+    // SAFETY: with this flag and no attributes the call only gives a number.
+    let version = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, attributes, size, CREATE_RULESET_VERSION)
+    };
+    u32::try_from(version).map_err(|_| io::Error::last_os_error())
 }
 
 /// Ends this process without running what the parent registered for its own end.

@@ -1,5 +1,6 @@
 //! Opening the package that a command works on, under the signature policy of its options.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
@@ -65,6 +66,17 @@ pub(crate) struct TrustArgs {
 }
 
 impl TrustArgs {
+    /// The options as they would be written.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        let policy = match self.signature {
+            SignaturePolicy::Disabled => "--signature=disabled",
+            SignaturePolicy::Optional => "--signature=optional",
+            SignaturePolicy::Required => "--signature=required",
+        };
+        let trust = self.trust.iter().flat_map(|file| ["--trust".into(), file.into()]);
+        [policy.into()].into_iter().chain(trust).collect()
+    }
+
     /// The rules that the options stand for.
     pub(crate) fn open_options(&self) -> Result<OpenOptions, Failure> {
         let trust = match &self.trust {

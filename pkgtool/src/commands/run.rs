@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, FromArgMatches as _};
 use epk_format::manifest::{ApiVersion, Manifest};
 use epkfs::handover::Inherited;
 
 use crate::exit::Failure;
 use crate::input::{self, TrustArgs, Verify, open_in_full, open_package};
+use crate::launch::ladder::Via;
 use crate::launch::{Launch, user_data};
 use crate::store;
 
@@ -46,6 +47,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     record_profile: Option<PathBuf>,
 
+    /// How the package is made visible to the application; by default in the first of these ways
+    /// that works
+    #[arg(long, value_name = "WAY", value_enum, default_value_t, env = "EPK_RUN_VIA")]
+    via: Via,
+
     /// The package, a command of it, and arguments
     #[arg(
         required = true,
@@ -54,6 +60,17 @@ pub(crate) struct RunArgs {
         value_names = ["FILE", "[COMMAND] [ARGS]"]
     )]
     words: Vec<OsString>,
+}
+
+impl RunArgs {
+    /// What `run` reads out of the words after it.
+    pub(crate) fn of(words: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
+        let parser = Self::augment_args(clap::Command::new("run").no_binary_name(true));
+        let matches = parser.try_get_matches_from(words);
+        matches
+            .and_then(|matches| Self::from_arg_matches(&matches))
+            .map_err(|error| Failure::usage(error.to_string().trim()))
+    }
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -66,7 +83,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
             .hint(format!("a package of that name is `./{file}`")));
     }
     let launch = prepare(args).map_err(Failure::into_launch)?;
-    match launch.run() {
+    match launch.run().map_err(Failure::into_launch) {
         Ok(never) => match never {},
         Err(failure) => Err(failure),
     }
@@ -90,8 +107,30 @@ fn prepare(args: &RunArgs) -> Result<Launch, Failure> {
     let image = absolute(file)?;
     let user_data = user_data::prepare(&user_data::data_home()?, &manifest.name)?;
     let profile = args.record_profile.as_deref().map(create_profile).transpose()?;
-    let arguments = arguments.to_vec();
-    Ok(Launch { package, image, target, arguments, user_data, profile, inherited })
+    // Only a server in the application's own view notes them.
+    let via = if profile.is_some() && args.via == Via::Auto { Via::Userns } else { args.via };
+    if profile.is_some() && via != Via::Userns {
+        return Err(Failure::usage("`--record-profile` needs `--via userns`"));
+    }
+    Ok(Launch {
+        package,
+        image,
+        target,
+        arguments: arguments.to_vec(),
+        user_data,
+        profile,
+        inherited,
+        via,
+        cache_home: input::cache_home(),
+        runtime_folder: runtime_folder(),
+    })
+}
+
+/// `$XDG_RUNTIME_DIR/epk`, or the folder for temporary files.
+fn runtime_folder() -> PathBuf {
+    let variable = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let folder = variable.filter(|path| path.is_absolute()).map(|path| path.join("epk"));
+    folder.unwrap_or_else(std::env::temp_dir)
 }
 
 fn create_profile(file: &Path) -> Result<File, Failure> {

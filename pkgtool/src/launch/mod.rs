@@ -5,6 +5,8 @@
 //! forked off before, which stays outside of the application's mounts, serves the package until
 //! the kernel takes the mount down with the last process that sees it.
 
+mod extracted;
+pub(crate) mod ladder;
 pub(crate) mod user_data;
 
 use std::convert::Infallible;
@@ -27,7 +29,9 @@ use epkfs::session::Config;
 
 use crate::exit::{Exit, Failure};
 use crate::loader::program::{self, Execution};
-use crate::namespace::{root, user};
+use crate::namespace::root;
+
+use ladder::{Ladder, Rung, Source, Via};
 
 /// What is launched.
 pub(crate) struct Launch {
@@ -45,46 +49,110 @@ pub(crate) struct Launch {
     pub(crate) profile: Option<File>,
     /// What the application inherits and its server doesn't.
     pub(crate) inherited: Inherited,
+    /// How the package is made visible.
+    pub(crate) via: Via,
+    /// The user's cache, if there is one.
+    pub(crate) cache_home: Option<PathBuf>,
+    /// Where folders to mount on are made when it has to be in the host's sight.
+    pub(crate) runtime_folder: PathBuf,
 }
 
 impl Launch {
     /// Becomes the application. Returns only when that fails, and then leaves nothing behind.
     pub(crate) fn run(self) -> Result<Infallible, Failure> {
         check_target(&self.package, &self.target)?;
-        let program = program::to_execute(&self.package, &self.target)?;
-        if !user::may_mount() {
-            user::enter()?;
-        }
-        // The server's words about damage, as long as the application can show them.
-        log::start(log::Destination::StandardError);
-        let mut config = Config::new(&self.image, SystemTime::now());
-        config.profile = self.profile.map(Arc::new);
-        let server = handover::start(self.package, &config, &self.inherited)
-            .map_err(|error| Failure::launch(format!("cannot start the server: {error}")))?;
-        root::enter(&self.user_data)?;
-        let device = open_device()
-            .and_then(|device| {
-                let mut options = MountOptions::new(&self.image);
-                // Whoever can enter this view may read: it is the launching user's alone.
-                options.allow_other = true;
-                mount_device(&device, Path::new(root::PACKAGE), &options)?;
-                Ok(device)
-            })
-            .map_err(|attempt| {
-                let failure = Failure::launch(format!("cannot mount the package: {attempt}"));
-                if attempt.errno == Some(nix::libc::EACCES) {
-                    return failure
-                        .hint("`/dev/fuse` must be open to you: its mode is usually 0666");
-                }
-                failure
+        let execution = program::to_execute(&self.package, &self.target)?;
+        let mut package = Some(self.package);
+        let ladder = Ladder {
+            via: self.via,
+            image: &self.image,
+            cache_home: self.cache_home.as_deref(),
+            runtime_folder: &self.runtime_folder,
+        };
+        let Rung { source, view } = ladder.climb(&mut package)?;
+        let (package_folder, user_data) = match (&source, view) {
+            (Source::Own, _) => {
+                let package = package.ok_or_else(|| Failure::launch("the package is gone"))?;
+                mount_own(package, &self.image, &self.user_data, self.profile, &self.inherited)?;
+                (Path::new(root::PACKAGE), Path::new(root::USER_DATA))
+            }
+            (_, true) => {
+                root::enter(&self.user_data, source.folder())?;
+                source.hide();
+                root::seal()?;
+                (Path::new(root::PACKAGE), Path::new(root::USER_DATA))
+            }
+            (_, false) => {
+                let folder = source.folder().unwrap_or(Path::new(root::PACKAGE));
+                (folder, self.user_data.as_path())
+            }
+        };
+        if let Source::Extracted(extracted) = &source {
+            extracted.hand_down().map_err(|error| {
+                Failure::launch(format!("cannot keep the unpacked package locked: {error}"))
             })?;
-        let unserved = |error| Failure::launch(format!("cannot serve the package: {error}"));
-        server.send(device).map_err(unserved)?;
-        // While the server gets ready.
-        root::seal()?;
-        server.wait().map_err(unserved)?;
-        Err(execute(&program, &self.arguments))
+        }
+        let mut environment = environment();
+        if !view {
+            environment.push(variable("EPK_PACKAGE", package_folder)?);
+            environment.push(variable("EPK_USER_DATA", user_data)?);
+        }
+        let program = Program {
+            execution: execution.at(package_folder),
+            folder: user_data,
+            arguments: &self.arguments,
+            environment: &environment,
+        };
+        Err(execute(&program))
     }
+}
+
+/// Makes the view, mounts the package in it, and has a process outside serve it.
+fn mount_own(
+    package: Package<File>,
+    image: &Path,
+    user_data: &Path,
+    profile: Option<File>,
+    inherited: &Inherited,
+) -> Result<(), Failure> {
+    // The server's words about damage, as long as the application can show them.
+    log::start(log::Destination::StandardError);
+    let mut config = Config::new(image, SystemTime::now());
+    config.profile = profile.map(Arc::new);
+    let server = handover::start(package, &config, inherited)
+        .map_err(|error| Failure::launch(format!("cannot start the server: {error}")))?;
+    root::enter(user_data, None)?;
+    let device = open_device()
+        .and_then(|device| {
+            let mut options = MountOptions::new(image);
+            // Whoever can enter this view may read: it is the launching user's alone.
+            options.allow_other = true;
+            mount_device(&device, Path::new(root::PACKAGE), &options)?;
+            Ok(device)
+        })
+        .map_err(|attempt| {
+            Failure::launch(format!("cannot mount the package: {attempt}"))
+                .hint("`--via fuse` and `--via extract` do without this mount")
+        })?;
+    let unserved = |error| Failure::launch(format!("cannot serve the package: {error}"));
+    server.send(device).map_err(unserved)?;
+    // While the server gets ready.
+    root::seal()?;
+    server.wait().map_err(unserved)
+}
+
+/// This process's own environment, but for what names the package's place.
+fn environment() -> Vec<CString> {
+    let ours = ["EPK_PACKAGE", "EPK_USER_DATA"];
+    let variables = std::env::vars_os().filter(|(name, _)| !ours.iter().any(|our| name == our));
+    let pairs = variables.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    // The kernel gave them without NUL bytes.
+    pairs.filter_map(|pair| CString::new(pair).ok()).collect()
+}
+
+fn variable(name: &str, value: &Path) -> Result<CString, Failure> {
+    let pair = [name.as_bytes(), b"=", value.as_os_str().as_bytes()].concat();
+    CString::new(pair).map_err(|error| Failure::launch(format!("`{name}`: {error}")))
 }
 
 /// Refuses early what could not be executed, before anything is set up.
@@ -102,10 +170,18 @@ fn check_target(package: &Package<File>, target: &str) -> Result<(), Failure> {
     Err(Failure::new(Exit::NotExecutable, format!("the package's `{target}` {problem}")))
 }
 
+/// What execve(2) is given, and where.
+struct Program<'a> {
+    execution: Execution,
+    folder: &'a Path,
+    arguments: &'a [OsString],
+    environment: &'a [CString],
+}
+
 /// execve(2). The error says what the kernel meant by its few words.
-fn execute(program: &Execution, arguments: &[OsString]) -> Failure {
-    let path = display(&program.file);
-    let error = match become_program(program, arguments) {
+fn execute(program: &Program<'_>) -> Failure {
+    let path = display(&program.execution.file);
+    let error = match become_program(program) {
         Ok(never) => match never {},
         Err(error) => error,
     };
@@ -123,13 +199,13 @@ fn execute(program: &Execution, arguments: &[OsString]) -> Failure {
     }
 }
 
-fn become_program(program: &Execution, arguments: &[OsString]) -> io::Result<Infallible> {
-    nix::unistd::chdir(root::USER_DATA)?;
-    let file = CString::new(&*program.file)?;
-    let words = program.words.iter().map(Vec::as_slice);
-    let words = words.chain(arguments.iter().map(|argument| argument.as_bytes()));
+fn become_program(program: &Program<'_>) -> io::Result<Infallible> {
+    nix::unistd::chdir(program.folder)?;
+    let file = CString::new(&*program.execution.file)?;
+    let words = program.execution.words.iter().map(Vec::as_slice);
+    let words = words.chain(program.arguments.iter().map(|argument| argument.as_bytes()));
     let words: Vec<CString> = words.map(CString::new).collect::<Result<_, _>>()?;
-    Err(epkfs::execute(&file, &words).into())
+    Err(epkfs::execute(&file, &words, program.environment).into())
 }
 
 fn exit_of(error: &io::Error) -> Exit {

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, pivot_root};
-use rustix::fs::StatVfsMountFlags;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set, set_no_new_privs};
 
@@ -174,7 +173,7 @@ impl Binder {
         let depth = if self.whole { MsFlags::MS_REC } else { MsFlags::empty() };
         step(&what, || {
             mount(Some(source), &target, None::<&str>, MsFlags::MS_BIND | depth, None::<&str>)?;
-            let kept = locked_flags(&target)?;
+            let kept = super::locked_flags(&target)?;
             let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID | kept;
             if !path.starts_with("/dev") {
                 flags |= MsFlags::MS_NODEV;
@@ -185,25 +184,6 @@ impl Binder {
             mount(None::<&str>, &target, None::<&str>, flags, None::<&str>)
         })
     }
-}
-
-/// The flags that a mount has and that an ordinary user may not take away.
-fn locked_flags(path: &Path) -> nix::Result<MsFlags> {
-    let found = rustix::fs::statvfs(path)
-        .map_err(|errno| nix::errno::Errno::from_raw(errno.raw_os_error()))?
-        .f_flag;
-    let pairs = [
-        (StatVfsMountFlags::RDONLY, MsFlags::MS_RDONLY),
-        (StatVfsMountFlags::NODEV, MsFlags::MS_NODEV),
-        (StatVfsMountFlags::NOEXEC, MsFlags::MS_NOEXEC),
-        (StatVfsMountFlags::NOATIME, MsFlags::MS_NOATIME),
-        (StatVfsMountFlags::NODIRATIME, MsFlags::MS_NODIRATIME),
-        (StatVfsMountFlags::RELATIME, MsFlags::MS_RELATIME),
-    ];
-    Ok(pairs
-        .into_iter()
-        .filter(|(flag, _)| found.contains(*flag))
-        .fold(MsFlags::empty(), |all, (_, flag)| all | flag))
 }
 
 type Opened = Vec<(PathBuf, std::os::fd::OwnedFd)>;

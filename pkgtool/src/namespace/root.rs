@@ -28,16 +28,17 @@ pub(crate) const USER_DATA: &str = "/user-data";
 /// The old root's name in the new one while things are moved.
 const OLD: &str = ".epk-old-root";
 /// Folders on which the tmpfs may be mounted for a moment, in this view only.
-const BASES: [&str; 5] = ["/tmp", "/run", "/var", "/usr", "/mnt"];
+pub(super) const BASES: [&str; 5] = ["/tmp", "/run", "/var", "/usr", "/mnt"];
 
-/// Replaces this process's root. Afterwards `/package` is an empty folder to mount on, and
-/// `/user-data` is the host's folder `user_data`. [`seal`] must follow before anybody else enters:
-/// the old root is there until then.
-pub(crate) fn enter(user_data: &Path) -> Result<(), Failure> {
+/// Replaces this process's root. Afterwards `/package` is the host's folder `package`, read-only,
+/// or an empty one to mount on; `/user-data` is the host's folder `user_data`. [`seal`] must follow
+/// before anybody else enters: the old root is there until then.
+pub(crate) fn enter(user_data: &Path, package: Option<&Path>) -> Result<(), Failure> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| failure("unshare(2)", &errno.into()))?;
     step("make mounts private", || remount("/", MsFlags::MS_REC | MsFlags::MS_SLAVE))?;
     // Opened before anything covers it, and in this namespace, else it could not be bound.
     let user_data = open_folder(user_data)?;
+    let package = package.map(open_folder).transpose()?;
     let base = base()?;
     step("mount a tmpfs", || {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
@@ -51,6 +52,16 @@ pub(crate) fn enter(user_data: &Path) -> Result<(), Failure> {
     })?;
     drop(user_data);
     make_folder(&new(PACKAGE))?;
+    if let Some(package) = package {
+        step("bind the package", || {
+            let source = format!("/proc/self/fd/{}", package.as_raw_fd());
+            bind(Path::new(&source), &new(PACKAGE))?;
+            let kept = super::locked_flags(&new(PACKAGE))?;
+            let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | kept;
+            let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags;
+            mount(None::<&str>, &new(PACKAGE), None::<&str>, flags, None::<&str>)
+        })?;
+    }
     make_folder(&new(OLD))?;
     step("change the root", || pivot_root(base, &new(OLD)).and_then(|()| chdir("/")))?;
     copy_root(&old_root())
