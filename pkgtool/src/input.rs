@@ -53,6 +53,13 @@ pub(crate) fn cache_home() -> Option<PathBuf> {
     stamp::cache_home(variable("XDG_CACHE_HOME"), variable("HOME"))
 }
 
+/// Where the user's settings are: `$XDG_CONFIG_HOME`, or `$HOME/.config` (XDG Base Directory
+/// Specification), the first that is an absolute path.
+pub(crate) fn config_home() -> Option<PathBuf> {
+    let absolute = |key: &str| std::env::var_os(key).map(PathBuf::from).filter(|p| p.is_absolute());
+    absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))
+}
+
 /// Options of every command that opens a package.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrustArgs {

@@ -1,7 +1,6 @@
 //! `pkgtool exec`
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum as _};
@@ -10,7 +9,7 @@ use serde_json::json;
 use super::run::{self, RunArgs};
 use crate::exec::{Candidate, Places};
 use crate::exit::{Failure, print_line};
-use crate::input::TrustArgs;
+use crate::input::{TrustArgs, config_home};
 use crate::launch::ladder::Via;
 use crate::store::{Owner, Store};
 
@@ -51,12 +50,9 @@ pub(crate) struct ExecArgs {
 
 /// Where commands are looked for.
 pub(crate) fn places() -> Places {
-    let absolute = |key: &str| std::env::var_os(key).map(PathBuf::from).filter(|p| p.is_absolute());
-    let config =
-        absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|h| h.join(".config")));
     // Without a home there is the system's store all the same.
     let stores = [Owner::User, Owner::System].into_iter().filter_map(|owner| Store::of(owner).ok());
-    Places::new(config.as_deref(), stores.collect())
+    Places::new(config_home().as_deref(), stores.collect())
 }
 
 pub(crate) fn exec(args: &ExecArgs) -> Result<(), Failure> {
