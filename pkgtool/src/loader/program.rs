@@ -1,10 +1,9 @@
 //! How a target of the manifest is executed (`spec/runtime.md` §11): by the kernel, or through a
 //! loader that the package carries and that the target doesn't name.
 
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-
-use std::fs::File;
 
 use epk_format::package::{Kind, NodeId};
 use epk_format::{Error, Package, path};
