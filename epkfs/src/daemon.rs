@@ -4,12 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use epk_format::signature::TrustedKeys;
 use epk_format::{OpenOptions, Package, RejectCode};
 use nix::fcntl::OFlag;
 use nix::sys::wait::waitpid;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use crate::mount::{self, MountError};
@@ -20,6 +23,9 @@ use crate::stamp;
 use crate::sys::{self, Fork};
 use crate::table::{self, MountInfo};
 use crate::unmount::{self, UnmountError};
+
+/// Between two looks at whether a mount is still used.
+const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// A mount that answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,14 +177,32 @@ pub fn run(
 ) -> Result<(), Error> {
     let signals = Signals::block().map_err(Error::Start)?;
     let package = open(image, options)?;
+    serve(package, image, mountpoint, options, &signals, None, on_ready)
+}
+
+/// Mounts an open package and serves it.
+fn serve(
+    package: Package<File>,
+    image: &Path,
+    mountpoint: &Path,
+    options: &Options,
+    signals: &Signals,
+    client: Option<OwnedFd>,
+    on_ready: impl FnOnce(&Ready),
+) -> Result<(), Error> {
     let image =
         fs::canonicalize(image).map_err(|source| Error::File { path: image.to_owned(), source })?;
     unmount::clean_dead(mountpoint, options.search_path.as_deref())?;
     let target = fs::canonicalize(mountpoint)
         .map_err(|source| MountError::Mountpoint { path: mountpoint.to_owned(), source })?;
     let device = mount::mount(&target, &options.mount_options(image.clone()))?;
-    let ours = Ours::at(&target, options);
+    let ours = Arc::new(Ours::at(&target, options));
 
+    if let Some(client) = client {
+        let ours = Arc::clone(&ours);
+        let watching = std::thread::Builder::new().name("client".into());
+        watching.spawn(move || ours.remove_after(&client)).map_err(Error::Start)?;
+    }
     let waiting = signals.watch(move || ours.remove()).map_err(Error::Start)?;
     let ready = Ready { mountpoint: target, pid: std::process::id() };
     let result = session::serve(package, device, &options.config(image), || on_ready(&ready));
@@ -206,18 +230,36 @@ impl Ours {
     /// Unmounts it, wherever it was moved to, and nothing else that may be mounted there by now.
     /// Its numbers are its own as long as it is served.
     fn remove(&self) {
-        let Some(ours) = &self.mount else { return };
-        let mounts = table::list().unwrap_or_default();
-        let same = |mount: &&MountInfo| mount.id == ours.id && mount.device == ours.device;
-        let Some(mount) = mounts.iter().find(same) else { return };
-        let search_path = self.search_path.as_deref();
-        let result = unmount::remove(mount, false, search_path).or_else(|error| match error {
-            UnmountError::Busy(_) => unmount::remove(mount, true, search_path),
+        let result = self.unmount(false).or_else(|error| match error {
+            UnmountError::Busy(_) => self.unmount(true),
             other => Err(other),
         });
         if let Err(error) = result {
             tracing::warn!(%error, "the mount stays");
         }
+    }
+
+    /// Waits for a process's end, then until nobody uses the mount, and unmounts it.
+    fn remove_after(&self, client: &OwnedFd) {
+        while poll(&mut [PollFd::new(client, PollFlags::IN)], None).is_err() {}
+        loop {
+            match self.unmount(false) {
+                // What the client left running. The kernel doesn't tell when that ends.
+                Err(UnmountError::Busy(_)) => {
+                    let _pause = poll(&mut [], Some(&LOOK));
+                }
+                Err(error) => return tracing::warn!(%error, "the mount stays"),
+                Ok(()) => return,
+            }
+        }
+    }
+
+    fn unmount(&self, lazy: bool) -> Result<(), UnmountError> {
+        let Some(ours) = &self.mount else { return Ok(()) };
+        let mounts = table::list().unwrap_or_default();
+        let same = |mount: &&MountInfo| mount.id == ours.id && mount.device == ours.device;
+        let Some(mount) = mounts.iter().find(same) else { return Ok(()) };
+        unmount::remove(mount, lazy, self.search_path.as_deref())
     }
 }
 
@@ -236,6 +278,43 @@ enum Report {
 /// [`Error::Start`] when this process can't be split, which it can't while it has more than one
 /// thread; [`Error::Daemon`] with whatever the daemon ran into.
 pub fn start(image: &Path, mountpoint: &Path, options: &Options) -> Result<Ready, Error> {
+    split(mountpoint, |mountpoint, on_ready| run(image, mountpoint, options, on_ready))
+}
+
+/// Mounts an open package for this process on an empty folder, and serves it in a process of its
+/// own. Returns when the mount answers; by then `package` is still there, for whoever else needs
+/// it.
+///
+/// When this process, or the program that it becomes, has ended and nobody uses the mount any
+/// more, the mount and the folder are removed. A signal does so earlier, as for [`run`].
+///
+/// # Errors
+/// As [`start`].
+pub fn lend(
+    package: &mut Option<Package<File>>,
+    image: &Path,
+    mountpoint: &Path,
+    options: &Options,
+) -> Result<Ready, Error> {
+    let client =
+        pidfd_open(getpid(), PidfdFlags::empty()).map_err(|errno| Error::Start(errno.into()))?;
+    split(mountpoint, |mountpoint, on_ready| {
+        let signals = Signals::block().map_err(Error::Start)?;
+        // Taken in the server's copy of this process only.
+        let package = package.take();
+        let package = package.ok_or_else(|| Error::Start(io::Error::other("no package")))?;
+        let served = serve(package, image, mountpoint, options, &signals, Some(client), on_ready);
+        // An error means that it isn't empty, or not unmounted: then it is better left.
+        let _removed = fs::remove_dir(mountpoint);
+        served
+    })
+}
+
+/// Runs `life` in a process of its own, and waits until it is ready.
+fn split(
+    mountpoint: &Path,
+    life: impl FnOnce(&Path, &mut dyn FnMut(&Ready)) -> Result<(), Error>,
+) -> Result<Ready, Error> {
     let mountpoint = std::path::absolute(mountpoint).map_err(Error::Start)?;
     let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::Start(errno.into()))?;
     match sys::fork().map_err(Error::Start)? {
@@ -248,7 +327,7 @@ pub fn start(image: &Path, mountpoint: &Path, options: &Options) -> Result<Ready
                 .and_then(|()| sys::fork());
             let status = match split {
                 Ok(Fork::Parent(_)) => 0,
-                Ok(Fork::Child) => be_daemon(image, &mountpoint, options, theirs),
+                Ok(Fork::Child) => be_daemon(&mountpoint, theirs, life),
                 Err(error) => {
                     send(&mut File::from(theirs), &failure(&Error::Start(error)));
                     1
@@ -278,9 +357,13 @@ pub fn start(image: &Path, mountpoint: &Path, options: &Options) -> Result<Ready
 }
 
 /// The daemon's life, and its exit status.
-fn be_daemon(image: &Path, mountpoint: &Path, options: &Options, pipe: OwnedFd) -> i32 {
+fn be_daemon(
+    mountpoint: &Path,
+    pipe: OwnedFd,
+    life: impl FnOnce(&Path, &mut dyn FnMut(&Ready)) -> Result<(), Error>,
+) -> i32 {
     let mut pipe = Some(File::from(pipe));
-    let result = run(image, mountpoint, options, |ready| {
+    let result = life(mountpoint, &mut |ready| {
         let detached = detach();
         if let Some(mut pipe) = pipe.take() {
             match detached {

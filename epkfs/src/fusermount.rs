@@ -25,7 +25,7 @@ const FOLDERS: [&str; 3] = ["/usr/bin", "/bin", "/run/wrappers/bin"];
 const SOCKET_VARIABLE: &str = "_FUSE_COMMFD";
 
 /// The helper's path.
-fn find(search_path: Option<&OsStr>) -> Option<PathBuf> {
+pub(crate) fn find(search_path: Option<&OsStr>) -> Option<PathBuf> {
     NAMES.iter().find_map(|name| {
         let given = search_path.into_iter().flat_map(std::env::split_paths);
         given

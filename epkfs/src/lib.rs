@@ -7,6 +7,7 @@
 //! - [`session::serve`] is the serving alone, for callers that mount by themselves, with
 //!   [`mount::open_device`] and [`mount::mount_device`], in namespaces of their own;
 //!   [`handover`] does it in a process that stays outside of those.
+//! - [`daemon::lend`] mounts a package for the calling process and what that becomes.
 //! - [`stamp::open`] opens an image without hashing all of it a second time.
 //! - [`table::list`] finds mounts, [`control::query`] asks one for its status and counters,
 //!   [`unmount::unmount`] ends one, dead ones included.
@@ -29,6 +30,7 @@
 //! Not here: what a package holds beyond its tree (that is [`epk_format`]'s), and who launches
 //! what (`pkgtool`'s).
 
+pub mod apart;
 pub mod control;
 pub mod daemon;
 pub mod handover;
@@ -63,7 +65,7 @@ mod readdir;
 mod signals;
 mod sys;
 
-pub use sys::inherited_descriptor;
+pub use sys::{inherited_descriptor, landlock_version};
 
 use std::sync::{Mutex, MutexGuard};
 

@@ -3,11 +3,12 @@
 //! Done here and not by fuser, so that options are exactly those that we mean: always read-only,
 //! without setuid and devices, permissions checked by the kernel, the image named as the source.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -145,11 +146,26 @@ impl MountError {
 /// What the system says, naming the device.
 pub fn open_device() -> Result<OwnedFd, Attempt> {
     // std opens with O_CLOEXEC.
-    let device = File::options().read(true).write(true).open(DEVICE).map_err(|error| {
+    let device = File::options().read(true).write(true).open(DEVICE);
+    let device = device.and_then(|device| Ok((device.metadata()?, device)));
+    let (metadata, device) = device.map_err(|error| {
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
         Attempt::system(DEVICE, errno)
     })?;
+    // Containers hide devices by putting others in their place.
+    if !metadata.file_type().is_char_device() || metadata.rdev() != libc::makedev(10, 229) {
+        let errno = Some(Errno::ENODEV as i32);
+        let reason = "it is not the device of FUSE, 10:229".into();
+        return Err(Attempt { way: DEVICE.into(), reason, errno });
+    }
     Ok(device.into())
+}
+
+/// The path of fuse3's helper, looked for in `search_path`, the value of `PATH`, and then in the
+/// usual folders.
+#[must_use]
+pub fn helper(search_path: Option<&OsStr>) -> Option<PathBuf> {
+    fusermount::find(search_path)
 }
 
 /// Mounts an opened device with mount(2). The one who serves the device answers from then on;

@@ -105,7 +105,10 @@ impl Options {
     /// The first option that isn't accepted.
     pub fn apply(&mut self, list: &str) -> Result<(), OptionError> {
         let without_effect: HashSet<&str> = WITHOUT_EFFECT.split_whitespace().collect();
-        for option in split(list) {
+        let options = split(list);
+        // What mount.fuse3 adds to what mount(8) said.
+        let from_helper = ["dev", "suid"].iter().all(|word| options.iter().any(|o| o == word));
+        for option in options {
             let (name, value) = match option.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
                 None => (&*option, None),
@@ -144,7 +147,7 @@ impl Options {
                 }
                 ("trust", _) => self.trust = Some(path().ok_or_else(|| wrong("a file's path"))?),
                 ("log", _) => self.log = Some(path().ok_or_else(|| wrong("a file's path"))?),
-                ("rw", None) if self.from_mount => {}
+                ("rw", None) if self.from_mount || from_helper => {}
                 ("rw", None) => {
                     return Err(refused(&option, "a package never changes, mount it with `ro`"));
                 }
@@ -272,7 +275,10 @@ mod tests {
     fn what_mount_always_says_is_accepted() {
         let mut options = Options::new(SystemTime::UNIX_EPOCH);
         options.from_mount = true;
-        options.apply("rw,dev,suid").expect("without effect");
+        options.apply("rw,noexec").expect("without effect");
+        // mount.fuse3 calls under our own name.
+        let options = parse("rw,noexec,dev,suid").expect("without effect");
+        assert!(!options.exec);
     }
 
     #[test]

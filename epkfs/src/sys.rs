@@ -254,6 +254,20 @@ pub fn filter_system_calls(program: &[libc::sock_filter]) -> nix::Result<()> {
     nix::errno::Errno::result(result).map(drop)
 }
 
+/// The version of Landlock that the kernel has (landlock(7)), from 1.
+///
+/// # Errors
+/// What the kernel says: ENOSYS if it has none, EOPNOTSUPP if it is switched off.
+pub fn landlock_version() -> io::Result<u32> {
+    const CREATE_RULESET_VERSION: libc::c_uint = 1;
+    let (attributes, size): (*const libc::c_void, libc::size_t) = (std::ptr::null(), 0);
+    // SAFETY: with this flag and no attributes the call only gives a number.
+    let version = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, attributes, size, CREATE_RULESET_VERSION)
+    };
+    u32::try_from(version).map_err(|_| io::Error::last_os_error())
+}
+
 /// Ends this process without running what the parent registered for its own end.
 pub fn exit(status: i32) -> ! {
     // SAFETY: _exit takes any number and touches no memory of ours.

@@ -3,8 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    add, cat, confine, convert, diff, extract, fetch, import, inspect, keygen, list, ls, mount,
-    mounts, pack, remove, repo, rollback, run, search, source, umount, update, verify,
+    add, cat, confine, convert, desktop, diff, doctor, exec, extract, fetch, import, inspect,
+    keygen, link, list, ls, mount, mounts, pack, remove, repo, rollback, run, search, source,
+    umount, update, verify,
 };
 use crate::exit::Failure;
 
@@ -36,6 +37,11 @@ enum Command {
     Rollback(rollback::RollbackArgs),
     Repo(repo::RepoArgs),
     Run(run::RunArgs),
+    Exec(exec::ExecArgs),
+    Link(link::LinkArgs),
+    #[command(subcommand)]
+    Desktop(desktop::DesktopCommand),
+    Doctor(doctor::DoctorArgs),
     Confine(confine::ConfineArgs),
     Mount(mount::MountArgs),
     Umount(umount::UmountArgs),
@@ -70,6 +76,10 @@ impl Cli {
             Command::Umount(args) => umount::umount(args),
             Command::Mounts(args) => mounts::mounts(args),
             Command::Run(args) => run::run(args),
+            Command::Exec(args) => exec::exec(args),
+            Command::Link(args) => link::link(args),
+            Command::Desktop(command) => desktop::desktop(command),
+            Command::Doctor(args) => doctor::doctor(args),
             Command::Confine(args) => confine::confine(args),
             Command::Inspect(args) => inspect::inspect(args),
             Command::Ls(args) => ls::ls(args),

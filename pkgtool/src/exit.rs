@@ -40,11 +40,13 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     message: String,
     hints: Vec<String>,
+    /// Whoever read standard output has left: there is nothing to say, and nobody to say it to.
+    unread: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string(), hints: Vec::new() }
+        Self { exit, message: message.to_string(), hints: Vec::new(), unread: false }
     }
 
     pub(crate) fn environment(message: impl fmt::Display) -> Self {
@@ -79,6 +81,17 @@ impl Failure {
         self
     }
 
+    /// The same in a command that launches nothing: what isn't there is a finding, a file that
+    /// can't be read the environment's.
+    pub(crate) fn into_finding(mut self) -> Self {
+        self.exit = match self.exit {
+            Exit::NotFound => Exit::Finding,
+            Exit::LaunchFailed => Exit::Environment,
+            exit => exit,
+        };
+        self
+    }
+
     /// What went wrong with a package's file.
     pub(crate) fn package(path: &std::path::Path, error: &epk_format::Error) -> Self {
         Self::new(exit_of(error), format!("`{}`: {error}", path.display()))
@@ -101,18 +114,24 @@ impl Failure {
         self
     }
 
+    /// Ends the program: says what there is to say, and gives the exit status. When the reader of
+    /// standard output has left, the program dies of SIGPIPE as others do.
+    pub(crate) fn end(&self) -> ExitCode {
+        if self.unread {
+            // Where SIGPIPE can't kill there is the status that a shell gives to such a death.
+            let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
+            return ExitCode::from(128 + 13);
+        }
+        self.print();
+        ExitCode::from(self.exit as u8)
+    }
+
     /// Says it on standard error.
     pub(crate) fn print(&self) {
         eprintln!("error: {}", self.message);
         for hint in &self.hints {
             eprintln!("hint: {hint}");
         }
-    }
-}
-
-impl From<Failure> for ExitCode {
-    fn from(failure: Failure) -> Self {
-        Self::from(failure.exit as u8)
     }
 }
 
@@ -146,7 +165,8 @@ pub(crate) fn print_line(line: impl fmt::Display) -> Result<(), Failure> {
 
 /// Standard output takes no more: a full disk, or a reader that has left.
 pub(crate) fn standard_output(error: &std::io::Error) -> Failure {
-    Failure::environment(format!("standard output: {error}"))
+    let unread = error.kind() == std::io::ErrorKind::BrokenPipe;
+    Failure { unread, ..Failure::environment(format!("standard output: {error}")) }
 }
 
 /// An error and its causes, in one line. Causes that the line has already are left out.

@@ -86,6 +86,8 @@ pub(crate) struct Writer<'p> {
     linked: HashMap<NodeId, Vec<u8>>,
     scratch: Scratch,
     signals: &'p Deferred,
+    /// The bits of modes that are kept.
+    modes: u32,
 }
 
 impl<'p> Writer<'p> {
@@ -106,7 +108,15 @@ impl<'p> Writer<'p> {
             linked: HashMap::new(),
             scratch: Scratch::default(),
             signals,
+            modes: 0o7777,
         })
+    }
+
+    /// Lets nobody write what is written.
+    #[must_use]
+    pub(crate) fn read_only(mut self) -> Self {
+        self.modes = 0o7555;
+        self
     }
 
     pub(crate) fn write(&mut self, visit: &Visit<'_>) -> Result<(), Failure> {
@@ -170,7 +180,7 @@ impl<'p> Writer<'p> {
                         Broken::Output(error) => at(&error),
                     })?;
                 let attributes = self.attributes(&visit.node)?;
-                finish(&out, &visit.node, &attributes).map_err(|error| at(&error))?;
+                finish(&out, &visit.node, &attributes, self.modes).map_err(|error| at(&error))?;
             }
         }
         Ok(())
@@ -184,7 +194,9 @@ impl<'p> Writer<'p> {
         folders.insert(0, (Vec::new(), root));
         for (path, node) in folders.iter().rev() {
             let attributes = self.attributes(node)?;
-            let finished = self.enter(path).and_then(|()| finish(self.folder(), node, &attributes));
+            let modes = self.modes;
+            let finished =
+                self.enter(path).and_then(|()| finish(self.folder(), node, &attributes, modes));
             finished.map_err(|error| {
                 let inside = path::display(path);
                 Failure::environment(format!("cannot finish `/{inside}`: {error}"))
@@ -240,7 +252,12 @@ impl<'p> Writer<'p> {
 
 /// Sets what a file or folder has besides its content. The mode comes last: it may forbid the
 /// rest.
-fn finish(fd: &impl std::os::fd::AsFd, node: &Node, attributes: &[Xattr]) -> io::Result<()> {
+fn finish(
+    fd: &impl std::os::fd::AsFd,
+    node: &Node,
+    attributes: &[Xattr],
+    modes: u32,
+) -> io::Result<()> {
     for (name, value) in attributes {
         let set = rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty());
         set.map_err(|errno| {
@@ -249,7 +266,7 @@ fn finish(fd: &impl std::os::fd::AsFd, node: &Node, attributes: &[Xattr]) -> io:
         })?;
     }
     futimens(fd, &times(node))?;
-    fchmod(fd.as_fd(), Mode::from_bits_truncate(node.mode))?;
+    fchmod(fd.as_fd(), Mode::from_bits_truncate(node.mode & modes))?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Opening the package that a command works on, under the signature policy of its options.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
@@ -52,6 +53,13 @@ pub(crate) fn cache_home() -> Option<PathBuf> {
     stamp::cache_home(variable("XDG_CACHE_HOME"), variable("HOME"))
 }
 
+/// Where the user's settings are: `$XDG_CONFIG_HOME`, or `$HOME/.config` (XDG Base Directory
+/// Specification), the first that is an absolute path.
+pub(crate) fn config_home() -> Option<PathBuf> {
+    let absolute = |key: &str| std::env::var_os(key).map(PathBuf::from).filter(|p| p.is_absolute());
+    absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))
+}
+
 /// Options of every command that opens a package.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrustArgs {
@@ -65,6 +73,17 @@ pub(crate) struct TrustArgs {
 }
 
 impl TrustArgs {
+    /// The options as they would be written.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        let policy = match self.signature {
+            SignaturePolicy::Disabled => "--signature=disabled",
+            SignaturePolicy::Optional => "--signature=optional",
+            SignaturePolicy::Required => "--signature=required",
+        };
+        let trust = self.trust.iter().flat_map(|file| ["--trust".into(), file.into()]);
+        [policy.into()].into_iter().chain(trust).collect()
+    }
+
     /// The rules that the options stand for.
     pub(crate) fn open_options(&self) -> Result<OpenOptions, Failure> {
         let trust = match &self.trust {

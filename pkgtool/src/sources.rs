@@ -9,6 +9,7 @@ use driftpm::transport::Location;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
+use crate::input::config_home;
 
 /// The system's sources.
 const SYSTEM: &str = "/etc/epk/sources.toml";
@@ -42,13 +43,9 @@ pub(crate) struct Sources {
 impl Sources {
     /// The user's.
     pub(crate) fn user() -> Result<Self, Failure> {
-        let absolute =
-            |key: &str| std::env::var_os(key).map(PathBuf::from).filter(|path| path.is_absolute());
-        let config = absolute("XDG_CONFIG_HOME")
-            .or_else(|| absolute("HOME").map(|home| home.join(".config")))
-            .ok_or_else(|| {
-                Failure::environment("neither XDG_CONFIG_HOME nor HOME is an absolute path")
-            })?;
+        let config = config_home().ok_or_else(|| {
+            Failure::environment("neither XDG_CONFIG_HOME nor HOME is an absolute path")
+        })?;
         Self::read(&config.join("epk").join("sources.toml"))
     }
 

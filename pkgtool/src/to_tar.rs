@@ -13,7 +13,7 @@ use epk_format::time::Timestamp;
 use tar::{EntryType, Header};
 
 use crate::commands::cat::Broken;
-use crate::exit::{Failure, exit_of};
+use crate::exit::{Failure, exit_of, standard_output};
 use crate::select::Visit;
 use crate::signals::Deferred;
 
@@ -193,6 +193,9 @@ impl<'p, W: Write> Writer<'p, W> {
 }
 
 fn output_failed(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return standard_output(error);
+    }
     Failure::environment(format!("cannot write the archive: {error}"))
 }
 

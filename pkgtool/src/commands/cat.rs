@@ -8,7 +8,7 @@ use epk_format::package::{Kind, Scratch};
 use epk_format::path;
 use epk_format::resolve::Resolved;
 
-use crate::exit::{Failure, exit_of};
+use crate::exit::{Failure, exit_of, standard_output};
 use crate::input::{TrustArgs, open_package};
 
 /// Print files of a package, without mounting it
@@ -55,11 +55,11 @@ pub(crate) fn cat(args: &CatArgs) -> Result<(), Failure> {
                     exit_of(&error),
                     format!("`{}`: `{shown}`: {error}", args.file.display()),
                 ),
-                Broken::Output(error) => Failure::environment(format!("standard output: {error}")),
+                Broken::Output(error) => standard_output(&error),
             },
         )?;
     }
-    out.flush().map_err(|error| Failure::environment(format!("standard output: {error}")))
+    out.flush().map_err(|error| standard_output(&error))
 }
 
 /// What ends the copying of a file.

@@ -7,7 +7,7 @@ use clap::Args;
 use epk_format::dump::Dump;
 use serde_json::json;
 
-use crate::exit::Failure;
+use crate::exit::{Failure, standard_output};
 use crate::input::open_file;
 
 /// Show what an image's bytes say, field by field
@@ -37,7 +37,5 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         let _ = dump.hexdump(&mut text);
         out.write_all(text.as_bytes())
     };
-    written
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::environment(format!("standard output: {error}")))
+    written.and_then(|()| out.flush()).map_err(|error| standard_output(&error))
 }

@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, FromArgMatches as _};
 use epk_format::manifest::{ApiVersion, Manifest};
 use epkfs::handover::Inherited;
 
 use crate::exit::{Failure, print_line};
 use crate::input::{self, TrustArgs, Verify, open_in_full, open_package};
 use crate::isolation::{self, Data, Facts, Level, Plan, Program};
+use crate::launch::ladder::Via;
 use crate::launch::{Launch, check_target, user_data};
 use crate::store;
 
@@ -61,6 +62,10 @@ pub(crate) struct RunArgs {
     /// With --dry-run: print it as JSON (epk.plan/1)
     #[arg(long, requires = "dry_run")]
     json: bool,
+    /// How the package is made visible to the application; by default in the first of these ways
+    /// that works
+    #[arg(long, value_name = "WAY", value_enum, default_value_t, env = "EPK_RUN_VIA")]
+    via: Via,
 
     /// The package, a command of it, and arguments
     #[arg(
@@ -70,6 +75,17 @@ pub(crate) struct RunArgs {
         value_names = ["FILE", "[COMMAND] [ARGS]"]
     )]
     words: Vec<OsString>,
+}
+
+impl RunArgs {
+    /// What `run` reads out of the words after it.
+    pub(crate) fn of(words: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
+        let parser = Self::augment_args(clap::Command::new("run").no_binary_name(true));
+        let matches = parser.try_get_matches_from(words);
+        matches
+            .and_then(|matches| Self::from_arg_matches(&matches))
+            .map_err(|error| Failure::usage(error.to_string().trim()))
+    }
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -89,7 +105,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     if let Data::Folder(folder) = &data {
         user_data::prepare(folder)?;
     }
-    match launch.run() {
+    match launch.run().map_err(Failure::into_launch) {
         Ok(never) => match never {},
         Err(failure) => Err(failure),
     }
@@ -128,6 +144,11 @@ fn prepare(args: &RunArgs, inherited: Inherited) -> Result<(Launch, Data), Failu
         Some(file) if !args.dry_run => Some(create_profile(file)?),
         _ => None,
     };
+    // Only a server in the application's own view notes them.
+    let via = if profile.is_some() && args.via == Via::Auto { Via::Userns } else { args.via };
+    if profile.is_some() && via != Via::Userns {
+        return Err(Failure::usage("`--record-profile` needs `--via userns`"));
+    }
     let launch = Launch {
         package,
         image,
@@ -137,6 +158,9 @@ fn prepare(args: &RunArgs, inherited: Inherited) -> Result<(Launch, Data), Failu
         plan,
         profile,
         inherited,
+        via,
+        cache_home: input::cache_home(),
+        runtime_folder: runtime_folder(),
     };
     Ok((launch, data))
 }
@@ -148,6 +172,13 @@ fn show(launch: &Launch, as_json: bool) -> Result<(), Failure> {
         return print_line(isolation::json(&launch.plan, &program));
     }
     isolation::lines(&launch.plan, &program).into_iter().try_for_each(print_line)
+}
+
+/// `$XDG_RUNTIME_DIR/epk`, or the folder for temporary files.
+fn runtime_folder() -> PathBuf {
+    let variable = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let folder = variable.filter(|path| path.is_absolute()).map(|path| path.join("epk"));
+    folder.unwrap_or_else(std::env::temp_dir)
 }
 
 fn create_profile(file: &Path) -> Result<File, Failure> {

@@ -6,7 +6,7 @@ mod plan;
 mod show;
 
 pub(crate) use level::{Capabilities, Level, Namespace};
-pub(crate) use plan::{Access, Bind, Data, Facts, Mount, Options, Plan};
+pub(crate) use plan::{Access, BINARY, Bind, Data, Facts, Mount, Options, Plan};
 pub(crate) use show::{Program, json, lines};
 
 /// Where the package is seen.

@@ -154,7 +154,7 @@ const NETWORK_FILES: [&str; 8] = [
     "/usr/share/ca-certificates",
 ];
 /// Where the package's programs are looked for by their names.
-const BINARY: &str = "/package/binary";
+pub(crate) const BINARY: &str = "/package/binary";
 /// The rest of `PATH` when none is inherited.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -190,6 +190,24 @@ impl Plan {
             environment: environment(options, facts),
             capabilities: row.capabilities,
         })
+    }
+
+    /// The host's folder of the application's data, if the plan keeps nothing from the application
+    /// that it would see without a view, but for the processes.
+    pub(crate) fn user_data_among_the_hosts_files(&self) -> Option<&Path> {
+        let mut user_data = None;
+        for mount in &self.mounts {
+            match mount {
+                Mount::HostRoot
+                | Mount::Package { writable: false }
+                | Mount::Processes { or_hosts: true } => {}
+                Mount::Host { source, target, .. } if target == Path::new(USER_DATA) => {
+                    user_data = Some(source.as_path());
+                }
+                _ => return None,
+            }
+        }
+        user_data.filter(|_| self.level == Level::Host)
     }
 }
 

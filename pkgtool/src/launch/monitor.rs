@@ -26,7 +26,7 @@ use super::streams;
 
 /// Splits off the first process of a new process namespace, and returns in it. The other one
 /// stays behind, and ends as the application will.
-pub(super) fn split(server: &Handover, inherited: &Inherited) -> Result<Init, Failure> {
+pub(super) fn split(server: Option<&Handover>, inherited: &Inherited) -> Result<Init, Failure> {
     let failed = |what: &str, error: io::Error| {
         Failure::launch(format!("cannot make a process namespace: {what}: {error}"))
             .hint("`--no-pid-namespace` launches without one")
@@ -47,7 +47,9 @@ pub(super) fn split(server: &Handover, inherited: &Inherited) -> Result<Init, Fa
         }
         Fork::Parent(init) => {
             drop(theirs);
-            server.settle();
+            if let Some(server) = server {
+                server.settle();
+            }
             inherited.close();
             let end = watch(server, ours, init);
             finish(&end)
@@ -63,7 +65,7 @@ enum End {
     Server,
 }
 
-fn watch(server: &Handover, mut application: UnixStream, init: Pid) -> End {
+fn watch(server: Option<&Handover>, mut application: UnixStream, init: Pid) -> End {
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     // Without it nothing is passed on, which is no reason to end what runs.
     let signals = SignalFd::with_flags(&SigSet::all(), flags).ok();
@@ -74,12 +76,11 @@ fn watch(server: &Handover, mut application: UnixStream, init: Pid) -> End {
     let mut served = true;
     while end.is_none() {
         let mut all = vec![PollFd::new(&application, PollFlags::IN)];
-        all.push(PollFd::from_borrowed_fd(server.as_fd(), PollFlags::empty()));
-        all.extend(
-            signals
-                .as_ref()
-                .map(|signals| PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)),
-        );
+        let watched = |descriptor, what| PollFd::from_borrowed_fd(descriptor, what);
+        all.extend(server.map(|server| watched(server.as_fd(), PollFlags::empty())));
+        let server_at = server.map(|_| 1);
+        let signals_at = all.len();
+        all.extend(signals.as_ref().map(|signals| watched(signals.as_fd(), PollFlags::IN)));
         if poll(&mut all, None).is_err() {
             continue;
         }
@@ -99,11 +100,11 @@ fn watch(server: &Handover, mut application: UnixStream, init: Pid) -> End {
                 // Init ended without a word: it never started the application, or it was killed.
                 Err(_) => break,
             }
-        } else if ready(1) {
+        } else if server_at.is_some_and(ready) {
             served = false;
             let _killed = process::send_signal(init, libc::SIGKILL);
             break;
-        } else if ready(2) {
+        } else if ready(signals_at) {
             pass_on(signals.as_ref(), &mut application);
         }
     }

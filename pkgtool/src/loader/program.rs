@@ -2,6 +2,8 @@
 //! loader that the package carries and that the target doesn't name.
 
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use epk_format::package::{Kind, NodeId};
 use epk_format::{Error, Package, path};
@@ -37,6 +39,27 @@ pub(crate) struct Execution {
     /// The first `#!` interpreter that the package should have and hasn't, and the script's path
     /// from the package's root.
     pub(super) missing: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Execution {
+    /// The same for a package that is seen in another folder than `/package`.
+    pub(crate) fn at(mut self, package: &Path) -> Self {
+        let package = package.as_os_str().as_bytes();
+        // Folders in a list have colons between them.
+        let moved = |word: &[u8]| -> Vec<u8> {
+            let parts =
+                word.split(|&byte| byte == b':').map(|part| match part.strip_prefix(b"/package") {
+                    Some(rest) if rest.is_empty() || rest.starts_with(b"/") => {
+                        [package, rest].concat()
+                    }
+                    _ => part.to_vec(),
+                });
+            parts.collect::<Vec<_>>().join(&b':')
+        };
+        self.file = moved(&self.file);
+        self.words = self.words.iter().map(|word| moved(word)).collect();
+        self
+    }
 }
 
 impl Execution {

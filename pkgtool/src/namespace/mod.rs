@@ -5,6 +5,7 @@
 
 pub(crate) mod confine;
 pub(crate) mod privileges;
+pub(crate) mod probe;
 pub(crate) mod user;
 pub(crate) mod view;
 

@@ -25,7 +25,7 @@ use super::step::{Refused, make_folder, make_parents, step};
 /// Where the old root is seen until [`seal`].
 pub(super) const OLD: &str = "/.epk-old-root";
 /// Folders on which the tmpfs may be mounted for a moment, in this view only.
-const BASES: [&str; 5] = ["/tmp", "/run", "/var", "/usr", "/mnt"];
+pub(super) const BASES: [&str; 5] = ["/tmp", "/run", "/var", "/usr", "/mnt"];
 
 /// Leaves the host's mount namespace, and those of `others`.
 pub(super) fn leave(others: CloneFlags, follow: MsFlags) -> Result<(), Refused> {

@@ -21,24 +21,30 @@ use super::step::{Refused, make_folder, make_parents, step};
 const LAYER: &str = "/.epk-layer";
 
 /// Replaces this process's root, and leaves the host's namespaces, but for that of processes,
-/// which a process can't leave itself. Afterwards `/package` is an empty folder to mount on.
-/// [`seal`] must follow before anybody else enters: the old root is there until then.
-pub(crate) fn enter(plan: &Plan) -> Result<(), Failure> {
-    build(plan).map_err(|refused| told(&refused))
+/// which a process can't leave itself. Afterwards `/package` is the host's folder `package`,
+/// read-only, or an empty one to mount on. [`seal`] must follow before anybody else enters: the old root is there until then.
+pub(crate) fn enter(plan: &Plan, package: Option<&Path>) -> Result<(), Failure> {
+    build(plan, package).map_err(|refused| told(&refused))
 }
 
-fn build(plan: &Plan) -> Result<(), Refused> {
+fn build(plan: &Plan, package: Option<&Path>) -> Result<(), Refused> {
     let others = plan.namespaces.iter().filter(|&&one| one != Namespace::Process);
     let others =
         others.map(|&one| super::flag(one)).fold(CloneFlags::empty(), |all, one| all | one);
     root::leave(others, MsFlags::MS_SLAVE)?;
     // Opened before anything covers it, and in this namespace, else it could not be bound.
     let sources = plan.mounts.iter().map(open_source).collect::<Result<Vec<_>, _>>()?;
+    let package = package.map(root::open_source).transpose()?;
     root::replace()?;
     for (mount, source) in plan.mounts.iter().zip(sources) {
         place(mount, source, plan)?;
     }
-    Ok(())
+    match package {
+        Some(package) => {
+            root::bind_opened(package.as_fd(), Path::new(PACKAGE), Restriction::ReadOnly)
+        }
+        None => Ok(()),
+    }
 }
 
 /// Lets the old root go, and makes the new one read-only, when everything is mounted.

@@ -1,6 +1,7 @@
 //! The store: a folder of packages, one of the user and one of the system. What is installed is
 //! told by the names of the files; nothing else is kept (`spec/store.md`).
 
+pub(crate) mod commands;
 mod name;
 mod place;
 mod version;

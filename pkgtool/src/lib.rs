@@ -1,0 +1,52 @@
+//! Pack, verify, mount and run applications shipped as one EPK file: all of `pkgtool` but its
+//! `main`. As a library it offers what its manual is made of, [`command`].
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod convert;
+mod deep;
+mod desktop;
+mod diff;
+mod doctor;
+mod exec;
+mod exit;
+mod extract;
+mod fetch;
+mod import;
+mod input;
+mod isolation;
+mod launch;
+mod loader;
+mod namespace;
+mod output;
+mod pack;
+mod progress;
+mod repository;
+mod select;
+mod signals;
+mod sources;
+mod store;
+mod to_tar;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+/// Does what the command line of this process asks for, and gives the exit status.
+///
+/// It prints and may become another program: it is what the binary does.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = exec::dispatch::rewrite(std::env::args_os().collect());
+    match cli::Cli::parse_from(arguments).run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.end(),
+    }
+}
+
+/// The command line, for programs that describe it.
+#[must_use]
+pub fn command() -> clap::Command {
+    cli::Cli::command()
+}
