@@ -134,8 +134,7 @@ fn a_shell_inside_has_job_control_and_gives_the_terminal_back() {
         terminal.shows("echoed\r\nechoed");
         terminal.type_in(CTRL_Z);
         terminal.shows("Stopped");
-        terminal.type_in("kill %1; exit 5\n");
-        terminal.type_in("exit 5\n");
+        terminal.type_in("disown %1; exit 5\n");
         terminal.shows("left 5");
         terminal.type_in("back\n");
         terminal.shows("mine back");
