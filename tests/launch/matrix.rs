@@ -467,6 +467,6 @@ fn no_device(place: &Place) -> String {
     let mut before = vec!["/usr/bin/unshare"];
     before.extend(user);
     before.extend(["--mount", "--", "/bin/sh", "-ec", &script]);
-    let command = &mut place.run_after(&before, &stage, &["--fresh"], &["exit"]);
+    let command = &mut place.run_after(&before, &stage, &["--via", "userns", "--fresh"], &["exit"]);
     refused(place, &stage, command, 125, "cannot mount the package: /dev/fuse")
 }

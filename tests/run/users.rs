@@ -106,6 +106,7 @@ fn a_fuse_device_that_cannot_be_opened_is_named() {
     for (key, value) in inner.get_envs() {
         command.env(key, value.unwrap_or_default());
     }
+    command.env("EPK_RUN_VIA", "userns");
     let done = Outcome::of(&mut command).exits(125);
     assert!(done.stderr.contains("cannot mount the package: /dev/fuse: "), "{}", done.stderr);
     assert!(done.stderr.contains("hint: `/dev/fuse` must be open to you"), "{}", done.stderr);

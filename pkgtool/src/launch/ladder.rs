@@ -104,7 +104,10 @@ impl Ladder<'_> {
             Via::Fuse => self.lend(package)?,
             Via::Auto | Via::Userns => self.lend(package).or_else(|failure| {
                 reasons.push(failure.message().to_owned());
-                self.extract(package.as_ref())
+                self.extract(package.as_ref()).map_err(|failure| {
+                    let before = reasons.iter().map(|reason| format!("before that: {reason}"));
+                    before.fold(failure, Failure::hint)
+                })
             })?,
         };
         // Only now: a helper that is set-user-ID is of no use in a user namespace.

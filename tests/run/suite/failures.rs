@@ -182,6 +182,7 @@ fn no_fuse_device() {
         folder.display()
     );
     let mut command = in_view(&stage, &before);
+    command.env("EPK_RUN_VIA", "userns");
     refuses(&stage, &mut command, 125, "cannot mount the package: /dev/fuse");
 }
 
@@ -189,6 +190,7 @@ fn no_fuse_device() {
 fn another_device_in_the_place_of_fuse() {
     let stage = Stage::new(&App::script("echo never"));
     let mut command = in_view(&stage, "mount --bind /dev/null /dev/fuse");
+    command.env("EPK_RUN_VIA", "userns");
     refuses(&stage, &mut command, 125, "cannot mount the package: ");
 }
 
