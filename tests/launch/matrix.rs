@@ -9,12 +9,13 @@ use epk_tests::app::{App, Stage};
 use epk_tests::tool::Outcome;
 use epk_tests::tree::{Item, Recipe};
 
+use crate::commands;
 use crate::place::{Place, places, probe};
 
 /// What a line came to: `works`, or why it is refused.
 type Line = fn(&Place) -> String;
 
-const WORKS: &str = "works";
+pub(crate) const WORKS: &str = "works";
 
 const LINES: &[(&str, Line)] = &[
     ("process namespace", process_namespace),
@@ -35,6 +36,12 @@ const LINES: &[(&str, Line)] = &[
     ("--portable", portable),
     ("--fresh", fresh),
     ("--writable-package", writable_package),
+    ("command of the manifest", commands::command_of_the_manifest),
+    ("exec and link", commands::exec_and_link),
+    ("--via extract", commands::unpacked),
+    ("--via fuse", commands::by_helper),
+    ("verify --loader", commands::loader),
+    ("doctor", commands::doctor),
     ("corrupt hash", corrupt_hash),
     ("bad signature", bad_signature),
     ("incompatible kernel_api", incompatible_kernel_api),

@@ -1,7 +1,7 @@
 //! Where launches are tried: as root, as an ordinary user, and as one inside of another user
 //! namespace.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -95,12 +95,28 @@ impl Place {
         options: &[&str],
         words: &[&str],
     ) -> Command {
+        let mut command = self.command(stage, before, &["run"]);
+        command.args(options).arg(stage.image()).args(words);
+        command
+    }
+
+    /// `pkgtool` with these words, started by another program if `before` has one.
+    pub(crate) fn command(&self, stage: &Stage, before: &[&str], words: &[&str]) -> Command {
+        let tool = self.tool();
+        let tool = tool.to_str().expect("text");
+        self.line(stage, &[before, &[tool], words].concat())
+    }
+
+    /// A program with these words.
+    pub(crate) fn program(&self, stage: &Stage, program: &Path, words: &[&str]) -> Command {
+        self.line(stage, &[&[program.to_str().expect("text")], words].concat())
+    }
+
+    fn line(&self, stage: &Stage, words: &[&str]) -> Command {
         let mut line: Vec<String> = self.prefix.clone();
-        line.extend(before.iter().map(ToString::to_string));
-        line.push(self.tool().display().to_string());
-        line.push("run".to_owned());
+        line.extend(words.iter().map(ToString::to_string));
         let mut command = Command::new(&line[0]);
-        command.args(&line[1..]).args(options).arg(stage.image()).args(words);
+        command.args(&line[1..]);
         command.current_dir(stage.folder()).env_clear().env("PATH", "/usr/bin:/bin");
         command.env("XDG_DATA_HOME", stage.data_home());
         command.env("TMPDIR", stage.folder().join("temporary"));

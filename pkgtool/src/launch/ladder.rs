@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use super::extracted::{self, Extracted};
 use crate::exit::Failure;
+use crate::isolation::Level;
 use crate::namespace::probe::{Probe, is_doubtful};
 use crate::namespace::user;
 
@@ -44,6 +45,8 @@ pub(crate) struct Ladder<'a> {
     pub(crate) cache_home: Option<&'a Path>,
     /// Where folders to mount on are made.
     pub(crate) runtime_folder: &'a Path,
+    /// How much of the host the application is kept from.
+    pub(crate) level: Level,
 }
 
 /// The rung that holds.
@@ -120,6 +123,12 @@ impl Ladder<'_> {
 
     /// Has a server mount it where the user may.
     fn lend(&self, package: &mut Option<Package<File>>) -> Result<Source, Failure> {
+        // Whoever ends its server can't be in another process namespace.
+        if self.level != Level::Host {
+            let level = self.level.name();
+            let message = format!("`--via fuse` is not possible with the level `{level}`");
+            return Err(Failure::launch(message));
+        }
         let failed = |error: &std::io::Error| {
             let folder = self.runtime_folder.display();
             Failure::launch(format!("cannot make a folder to mount on in `{folder}`: {error}"))

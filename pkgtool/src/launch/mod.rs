@@ -33,7 +33,7 @@ use epkfs::mount::{Attempt, MountOptions, mount_device, open_device};
 use epkfs::session::Config;
 
 use crate::exit::{Exit, Failure};
-use crate::isolation::{self, Level, Mount, Namespace, PACKAGE, Plan, USER_DATA};
+use crate::isolation::{self, Mount, Namespace, PACKAGE, Plan, USER_DATA};
 use crate::loader::program::{self, Execution};
 use crate::namespace::view;
 
@@ -76,6 +76,7 @@ impl Launch {
             image: &self.image,
             cache_home: self.cache_home.as_deref(),
             runtime_folder: &self.runtime_folder,
+            level: self.plan.level,
         };
         let Rung { source, view } = ladder.climb(&mut package)?;
         let mut plan = self.plan;
@@ -93,14 +94,8 @@ impl Launch {
                 let package = package.ok_or_else(|| Failure::launch("the package is gone"))?;
                 Some(start_server(package, &self.image, self.profile, &self.inherited)?)
             }
-            // Whoever ends its server can't be in another process namespace.
+            // Only in the level `host`, which can do without.
             Source::Lent(..) => {
-                if plan.level != Level::Host {
-                    return Err(Failure::launch(format!(
-                        "`--via fuse` is not possible with the level `{}`",
-                        plan.level.name()
-                    )));
-                }
                 plan.namespaces.retain(|&one| one != Namespace::Process);
                 plan.mounts.retain(|mount| !matches!(mount, Mount::Processes { .. }));
                 None
