@@ -41,7 +41,7 @@ fn a_good_package_as_json() {
         "manifest": {
             "status": 0, "status_name": "ok", "name": "org.example.app", "version": "1.2.3",
             "arch": "x86-64", "kernel_api": "1.0", "entry": "/bin/app",
-            "commands": {"tool": "/bin/app"},
+            "commands": {"tool": "/bin/app"}, "isolation": null,
         },
         "findings": [],
     });
