@@ -6,8 +6,6 @@
 
 use driftpm::canonical_json::{ascii_compact, canonical};
 use driftpm::drift::index::{Entry, Index, Strictness};
-use driftpm::json::{self, Limit};
-use driftpm::keys::PrivateKey;
 use driftpm::drift::lock::Lock;
 use driftpm::drift::lock1::ProjectLock;
 use driftpm::drift::metadata::Metadata;
@@ -15,6 +13,8 @@ use driftpm::drift::project::{ProjectFile, Target};
 use driftpm::drift::sidecar::{check_for_publishing, parse_for_gate, parse_for_publishing};
 use driftpm::drift::sources;
 use driftpm::drift::trust::verify::{Trust, verify_package};
+use driftpm::json::{self, Limit};
+use driftpm::keys::PrivateKey;
 use driftpm::trust::{TrustFile, TrustStore};
 use libfuzzer_sys::fuzz_target;
 

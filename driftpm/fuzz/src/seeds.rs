@@ -5,9 +5,9 @@ use std::path::Path;
 
 use driftpm::drift::container_write::{Module, Package, write_package};
 use driftpm::drift::identity::Identity;
+use driftpm::drift::sidecar::Draft;
 use driftpm::json::Value;
 use driftpm::keys::PrivateKey;
-use driftpm::drift::sidecar::Draft;
 use driftpm::trust::TrustFile;
 use epk_format::digest::Sha256;
 

@@ -43,7 +43,7 @@ pub enum TrustError {
 /// Keys, namespaces and revocations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustStore {
-    /// Public keys by the id under which the store has them; [`verify`](super::verify) uses only
+    /// Public keys by the id under which the store has them; `drift::trust::verify` uses only
     /// those whose id is derived from the key.
     pub keys: BTreeMap<String, PublicKey>,
     /// Key ids by namespace pattern.

@@ -2,7 +2,7 @@
 //! from which the signed index of a [repository](super::repository) is made.
 //!
 //! [`read()`] reads it, [`check()`] says what is wrong with it, [`changes()`] what somebody wants to change
-//! and whether that may be; [`add()`] writes an entry for packages, [`build()`] the index, [`site()`] a
+//! and whether that may be; [`add()`] writes an entry for packages, `build` the index, [`site()`] a
 //! page for people. `spec/drift-catalog.md` is the normative text.
 
 mod add;

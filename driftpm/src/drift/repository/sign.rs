@@ -73,7 +73,7 @@ fn check(bytes: Vec<u8>) -> Result<(usize, usize), Problem> {
 /// the signers are trusted is for the caller to decide.
 ///
 /// # Errors
-/// `INDEX_SIGNATURE_MISSING`, what [`SignedError::code`] says, `INDEX_INVALID`, `FILE_ERROR`
+/// `INDEX_SIGNATURE_MISSING`, the codes of [`SignedError`](crate::index::SignedError), `INDEX_INVALID`, `FILE_ERROR`
 pub fn verify_index(index: &Path, now: u64) -> Result<Stated, Problem> {
     let bytes = files::read(index, MAX_INDEX)?;
     let signed = verify(index, &bytes, KIND, now).map_err(|problem| match problem.code {
