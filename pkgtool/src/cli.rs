@@ -3,11 +3,12 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    add, cat, confine, convert, desktop, diff, doctor, exec, extract, fetch, import, inspect,
-    keygen, link, list, ls, mount, mounts, pack, remove, repo, rollback, run, search, source,
-    umount, update, verify,
+    add, cat, confine, convert, desktop, diff, doctor, exec, extract, import, inspect, keygen,
+    link, list, ls, mount, mounts, pack, remote, remove, repo, rollback, run, source, umount,
+    verify,
 };
 use crate::exit::Failure;
+use crate::remote::hand_over;
 
 /// Ship and run an application as one verified, compressed file
 ///
@@ -30,10 +31,8 @@ enum Command {
     List(list::ListArgs),
     Remove(remove::RemoveArgs),
     Source(source::SourceArgs),
-    Fetch(fetch::FetchArgs),
-    Search(search::SearchArgs),
-    Outdated(update::OutdatedArgs),
-    Update(update::UpdateArgs),
+    #[command(flatten)]
+    Remote(remote::RemoteCommand),
     Rollback(rollback::RollbackArgs),
     Repo(repo::RepoArgs),
     Run(run::RunArgs),
@@ -56,6 +55,16 @@ enum Command {
 }
 
 impl Cli {
+    /// What `pkgtool-remote` does.
+    pub(crate) fn run_remote(&self) -> Result<(), Failure> {
+        match &self.command {
+            Command::Remote(command) => command.run(),
+            _ => Err(Failure::usage("this program does nothing but talk to servers")
+                .hint("`pkgtool` does everything else")),
+        }
+    }
+
+    /// What `pkgtool` does.
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match &self.command {
             Command::Pack(args) => pack::run(args),
@@ -65,10 +74,7 @@ impl Cli {
             Command::List(args) => list::list(args),
             Command::Remove(args) => remove::remove(args),
             Command::Source(args) => source::source(args),
-            Command::Fetch(args) => fetch::fetch(args),
-            Command::Search(args) => search::search(args),
-            Command::Outdated(args) => update::outdated(args),
-            Command::Update(args) => update::update(args),
+            Command::Remote(_) => Err(hand_over()),
             Command::Rollback(args) => rollback::rollback(args),
             Command::Repo(args) => repo::repo(args),
             Command::Verify(args) => verify::verify(args),

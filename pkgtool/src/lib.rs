@@ -1,5 +1,5 @@
-//! Pack, verify, mount and run applications shipped as one EPK file: all of `pkgtool` but its
-//! `main`. As a library it offers what its manual is made of, [`command`].
+//! Pack, verify, mount and run applications shipped as one EPK file: all of `pkgtool` and
+//! `pkgtool-remote` but their `main`. As a library it offers what its manual is made of, [`command`].
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -22,6 +22,7 @@ mod namespace;
 mod output;
 mod pack;
 mod progress;
+mod remote;
 mod repository;
 mod select;
 mod signals;
@@ -39,7 +40,20 @@ use clap::{CommandFactory as _, Parser as _};
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = exec::dispatch::rewrite(std::env::args_os().collect());
-    match cli::Cli::parse_from(arguments).run() {
+    end(cli::Cli::parse_from(arguments).run())
+}
+
+/// Does what a command line asks for that talks to servers, and gives the exit status.
+///
+/// It is what `pkgtool-remote` does, and only that: what isn't called from here or from [`main`] is
+/// not linked, so `pkgtool` has no network code.
+#[must_use]
+pub fn remote_main() -> ExitCode {
+    end(cli::Cli::parse().run_remote())
+}
+
+fn end(result: Result<(), exit::Failure>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.end(),
     }
