@@ -13,6 +13,8 @@ mod exec;
 mod exit;
 mod extract;
 mod fetch;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod import;
 mod input;
 mod isolation;

@@ -4,10 +4,11 @@ use std::fs;
 use std::process::Command;
 
 use epk_tests::app::{App, Stage};
+use epk_tests::places::Place;
 use epk_tests::tool::Outcome;
 
 use crate::matrix::WORKS;
-use crate::place::{Place, probe};
+use crate::probe::probe;
 
 /// `pkgtool` with these words, and with a cache of its own.
 fn pkgtool(place: &Place, stage: &Stage, words: &[&str]) -> Command {

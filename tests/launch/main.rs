@@ -3,7 +3,7 @@
 
 mod commands;
 mod matrix;
-mod place;
+mod probe;
 mod signals;
 mod storm;
 mod terminal;

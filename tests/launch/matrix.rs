@@ -6,11 +6,12 @@ use std::path::Path;
 use std::process::Command;
 
 use epk_tests::app::{App, Stage};
+use epk_tests::places::{Place, places};
 use epk_tests::tool::Outcome;
 use epk_tests::tree::{Item, Recipe};
 
 use crate::commands;
-use crate::place::{Place, places, probe};
+use crate::probe::probe;
 
 /// What a line came to: `works`, or why it is refused.
 type Line = fn(&Place) -> String;

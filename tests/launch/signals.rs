@@ -5,12 +5,13 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use epk_tests::app::Stage;
+use epk_tests::places::{Place, places};
 use epk_tests::processes::is_gone;
 use epk_tests::wait;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use crate::place::{Place, places, probe};
+use crate::probe::probe;
 
 /// A probe with which one can talk.
 pub(crate) struct Talk {

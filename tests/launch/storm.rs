@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use epk_tests::places::places;
 use epk_tests::processes::{is_gone, mounts_about};
 use epk_tests::tool::Outcome;
 use epk_tests::tree::Random;
@@ -16,7 +17,7 @@ use epk_tests::wait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::place::{places, probe};
+use crate::probe::probe;
 
 fn launches() -> u32 {
     match std::env::var("EPK_TEST_LAUNCHES") {

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use epk_tests::app::{App, Stage};
+use epk_tests::places::{Place, places};
 use epk_tests::wait;
 use nix::pty::openpty;
 
-use crate::place::{Place, places, probe};
+use crate::probe::probe;
 
 /// A terminal that a test types on.
 struct Terminal {

@@ -11,6 +11,7 @@ pub mod files;
 pub mod generated;
 pub mod map;
 pub mod native;
+pub mod places;
 pub mod processes;
 pub mod tool;
 pub mod tree;

@@ -54,17 +54,34 @@ fn main() -> std::io::Result<()> {
         "platform":{"os":"linux","arch":"x86_64","abi":"gnu"},"requests":{},"packages":{"p":
         {"version":"1.0.0","target":"any","repository":"main","path":"p.dmp","sha256":
         "sha256:0000000000000000000000000000000000000000000000000000000000000000"}}}"#;
+    let epk_index = br#"{"format":"epk-index","packages":{"n":{"1":{"arch":"x86-64","commands":[
+        "tool"],"file":"packages/n@1.epk","format":"2.0","head_size":4096,"kernel_api":"1.0","key_ids":[],
+        "package_hash":"0000000000000000000000000000000000000000000000000000000000000000","published":1,
+        "sha256":"0000000000000000000000000000000000000000000000000000000000000000","size":9}}},
+        "title":"t","version":1}"#;
+    let manifest = br#"{"name":"lib.a","version":"1.0.0","description":"d","dependencies":{"lib.b":
+        "1.0.0"},"required_capabilities":["net.fetch"],"exposed_modules":["core"],"policy":{"denied":
+        ["random"]}}"#;
+    let patches = br#"{"version":1,"metadata":{"id":"i","author":"a"},"patches":[{"file":
+        "package.ax.json","hunks":[{"start_line":1,"old_text":"a","new_text":"b"}]}]}"#;
+    let lockfile = br#"{"lockfile_version":1,"resolved":{"lib.b@1.0.0":{"integrity":"sha256:00",
+        "dependencies":{}}}}"#;
     for (target, name, bytes) in [
-        ("drift_container", "package", package.as_slice()),
-        ("drift_files", "sidecar", &sidecar.to_bytes()),
-        ("drift_files", "trust", &trust.to_bytes()),
-        ("drift_files", "index", index),
-        ("drift_files", "sources", sources),
-        ("drift_files", "lock", lock),
-        ("drift_files", "project", project),
-        ("drift_files", "target", built),
-        ("drift_files", "project-lock", project_lock),
-        ("drift_files", "key", key.to_file_text().as_bytes()),
+        ("epk_index", "index", epk_index.as_slice()),
+        ("boruna_manifest", "manifest", manifest),
+        ("boruna_manifest", "policy", br#"{"allowed_capabilities":["net.fetch"]}"#),
+        ("boruna_manifest", "patches", patches),
+        ("boruna_lockfile", "lockfile", lockfile),
+        ("drift_container", "package", &package),
+        ("drift_sidecar", "sidecar", &sidecar.to_bytes()),
+        ("drift_trust", "trust", &trust.to_bytes()),
+        ("drift_index", "index", index),
+        ("drift_index", "sources", sources),
+        ("drift_lock", "lock", lock),
+        ("drift_lock", "project", project),
+        ("drift_lock", "target", built),
+        ("drift_lock", "project-lock", project_lock),
+        ("drift_sidecar", "key", key.to_file_text().as_bytes()),
     ] {
         let folder = Path::new(&folder).join(target);
         fs::create_dir_all(&folder)?;

@@ -51,12 +51,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let options = Options { chunk_size, ..Options::default() };
                 let mut image = Cursor::new(Vec::new());
                 write::write(&plan, &Texts, MANIFEST, &options, signer, &(), &mut image)?;
-                let target = folder.join("open");
-                std::fs::create_dir_all(&target)?;
-                std::fs::write(
-                    target.join(format!("{kind}-{format}-{number}")),
-                    image.into_inner(),
-                )?;
+                let image = image.into_inner();
+                let path = b"\x07bin/app".as_slice();
+                let range = [3_u32.to_le_bytes(), 90_u32.to_le_bytes()].concat();
+                for (target, before) in [("open", &[][..]), ("lookup", path), ("blocks", &range)] {
+                    let target = folder.join(target);
+                    std::fs::create_dir_all(&target)?;
+                    let name = format!("{kind}-{format}-{number}");
+                    std::fs::write(target.join(name), [before, &image].concat())?;
+                }
             }
         }
     }
@@ -64,7 +67,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::create_dir_all(folder.join(target))?;
         std::fs::write(folder.join(target).join("seed"), bytes)?;
     }
-    std::fs::create_dir_all(folder.join("round_trip"))?;
+    for target in ["round_trip", "differential"] {
+        std::fs::create_dir_all(folder.join(target))?;
+    }
     Ok(())
 }
 
