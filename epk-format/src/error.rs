@@ -106,6 +106,8 @@ reject_codes! {
     SignatureWeakKey = 121, "EPK_STRICT_SIGNATURE_WEAK_KEY";
     /// A signature is required and the key that made it isn't trusted.
     SignatureUntrusted = 122, "EPK_STRICT_SIGNATURE_UNTRUSTED";
+    /// The key that signed, or is said to have, is revoked.
+    SignatureRevoked = 123, "EPK_STRICT_SIGNATURE_REVOKED";
     /// A block doesn't inflate to its plain size. Found when it is read.
     BlockDamaged = 130, "EPK_STRICT_BLOCK_DAMAGED";
     /// A block isn't what its ChunkHash says. Found when it is read.
@@ -135,6 +137,22 @@ reject_codes! {
     /// Rows or strings that nothing refers to, or link counts that don't add up. Found by
     /// `verify`.
     Unreferenced = 150, "EPK_STRICT_UNREFERENCED";
+}
+
+impl RejectCode {
+    /// Whether it is about the signature or the trust in it, not about what is signed.
+    #[must_use]
+    pub fn concerns_signature(self) -> bool {
+        matches!(
+            self,
+            Self::SignatureFailed
+                | Self::SignatureTooLarge
+                | Self::SignatureAlgorithmNone
+                | Self::SignatureWeakKey
+                | Self::SignatureUntrusted
+                | Self::SignatureRevoked
+        )
+    }
 }
 
 impl fmt::Display for RejectCode {

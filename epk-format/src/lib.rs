@@ -4,7 +4,8 @@
 //! - [`Package`] opens an image under every rule and shows it as a tree of nodes whose content
 //!   is verified block by block;
 //! - [`mod@write`] makes images, deterministically;
-//! - [`manifest`] says what a package runs, [`signature`] who vouches for it;
+//! - [`manifest`] says what a package runs, [`signature`] who vouches for it,
+//!   [`trust`] whose word counts;
 //! - [`error`] lists the stable reasons of refusals, [`limits`] what a reader accepts at most.
 //!
 //! The crate knows bytes only: no paths on disk, no clock, no environment, no output.
@@ -29,6 +30,7 @@ pub mod resolve;
 pub mod signature;
 pub mod source;
 pub mod time;
+pub mod trust;
 pub mod write;
 
 mod metadata;

@@ -10,9 +10,10 @@ use crate::layout::header::Header;
 use crate::manifest::{Manifest, ManifestError, ManifestStatus};
 use crate::metadata::{Checked, Metadata};
 use crate::parsed::Parsed;
-use crate::signature::{Policy, SignatureState, TrustedKeys};
+use crate::signature::{Policy, SignatureState};
 use crate::source::Source;
 use crate::time::Timestamp;
+use crate::trust::TrustedKeys;
 use crate::validate;
 use crate::validate::inline::Inline;
 use crate::validate::toc::Entries;
@@ -151,7 +152,7 @@ pub struct OpenOptions {
     pub verify_hash: bool,
     /// What its signature must be.
     pub signature: Policy,
-    /// Whose signatures count under [`Policy::Required`].
+    /// Whose signatures count under [`Policy::Required`], and whose are refused under every policy.
     pub trust: TrustedKeys,
     /// What an earlier opening found out. An image of format 1.0 that it fits is not hashed as a
     /// whole again; one that it doesn't fit is opened as if it were not here.

@@ -2,14 +2,15 @@
 //! (`spec/signature.md`).
 //!
 //! A blob carries the key that verifies it, so a valid signature alone proves only that
-//! somebody signed. Trust comes from a list of keys that the caller brings: [`TrustedKeys`].
+//! somebody signed. Trust comes from keys that the caller brings:
+//! [`TrustedKeys`](crate::trust::TrustedKeys).
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signer as _, Verifier as _};
+use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::digest::Sha256;
@@ -82,8 +83,23 @@ impl fmt::Debug for PublicKey {
 }
 
 /// The name of a public key, `ed25519:` and 44 characters of base64.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct KeyId(String);
+
+impl TryFrom<String> for KeyId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("`{text}` is no key id"))
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(id: KeyId) -> Self {
+        id.0
+    }
+}
 
 impl KeyId {
     /// Reads a name as [`PublicKey::id`] writes it.
@@ -274,7 +290,7 @@ pub fn verify(
 /// What a package's signature must be to be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Policy {
-    /// Signatures are not looked at.
+    /// Signatures are not verified; a revoked key is refused all the same.
     Disabled,
     /// A signature that is there must be valid.
     #[default]
@@ -283,42 +299,23 @@ pub enum Policy {
     Required,
 }
 
-/// The keys that the caller trusts, by name.
-#[derive(Debug, Clone, Default)]
-pub struct TrustedKeys(BTreeSet<KeyId>);
-
-impl TrustedKeys {
-    /// Reads a trust file: a key a line, as base64 of the public key or as its name
-    /// (`ed25519:…`); what follows the first white space is a comment, as are lines that begin
-    /// with `#`.
-    ///
-    /// # Errors
-    /// The number of the line (from 1) that is neither.
-    pub fn parse(text: &str) -> Result<Self, usize> {
-        let mut keys = BTreeSet::new();
-        for (number, line) in text.lines().enumerate() {
-            match line.split_whitespace().next() {
-                None => {}
-                Some(word) if word.starts_with('#') => {}
-                Some(word) => {
-                    let id = KeyId::parse(word)
-                        .or_else(|| PublicKey::from_base64(word).map(|key| key.id()));
-                    keys.insert(id.ok_or(number + 1)?);
-                }
-            }
-        }
-        Ok(Self(keys))
-    }
-
-    /// Adds a key.
-    pub fn insert(&mut self, id: KeyId) {
-        self.0.insert(id);
-    }
-
-    /// Whether the key is trusted.
+impl Policy {
+    /// Reads the word for it.
     #[must_use]
-    pub fn contains(&self, id: &KeyId) -> bool {
-        self.0.contains(id)
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Disabled, Self::Optional, Self::Required]
+            .into_iter()
+            .find(|policy| policy.word() == word)
+    }
+
+    /// The word for it, on command lines and in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        }
     }
 }
 
@@ -331,7 +328,7 @@ pub enum SignatureState {
     Valid(KeyId),
     /// Valid, by a key that nobody said to trust.
     Untrusted(KeyId),
-    /// Present and not looked at.
+    /// Present and not verified.
     NotChecked,
 }
 
@@ -374,19 +371,12 @@ mod tests {
     }
 
     #[test]
-    fn key_files_and_trust_files_round_trip() {
+    fn key_files_round_trip() {
         let text = key().to_base64();
         assert_eq!(text.len(), 45);
         let again = SigningKey::from_base64(&text).expect("a key file");
         assert_eq!(again.public(), key().public());
         assert!(SigningKey::from_base64("AAAA").is_none());
-
-        let public = key().public();
-        for line in [public.to_base64(), public.id().to_string()] {
-            let trust = TrustedKeys::parse(&format!("# keys\n\n{line} founder\n"));
-            assert!(trust.expect("a trust file").contains(&public.id()));
-        }
-        assert_eq!(TrustedKeys::parse("\nnonsense\n").err(), Some(2));
     }
 
     #[test]

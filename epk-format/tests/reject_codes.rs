@@ -12,8 +12,9 @@ use epk_format::layout::header::{Flags, Header};
 use epk_format::layout::toc::{Entry, EntryFlags, NODE_ALIAS, NODE_FILE, NODE_FOLDER};
 use epk_format::layout::{block, header, toc};
 use epk_format::package::{BlockIndex, Scratch};
-use epk_format::signature::{self, Policy, PublicKey, SigningKey, TrustedKeys};
+use epk_format::signature::{self, Policy, PublicKey, SigningKey};
 use epk_format::source::Source;
+use epk_format::trust::{NamePrefix, Names, TrustedKeys};
 use epk_format::{Error, OpenOptions, Package, RejectCode, limits};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -498,6 +499,34 @@ fn signatures_have_codes_of_their_own() {
     assert_eq!(code(image.bytes(), &trusting), 0);
     assert_eq!(code(image.bytes(), &loose()), 0);
     assert_eq!(code(image.bytes(), &required()), 122);
+
+    // Trusted for other names, and for this one. A manifest that is wrong has none.
+    let manifest = "name = \"a.b\"\nversion = \"1\"\narch = \"x86-64\"\nkernel_api = \"1.0\"\n\
+                    entry = \"/d/f\"\n";
+    for (manifest, prefix, expected) in [
+        (manifest, "a", 0),
+        (manifest, "a.b", 0),
+        (manifest, "b", 122),
+        ("name = \"a.b\"", "a", 122),
+    ] {
+        image.manifest = manifest.into();
+        let mut some = required();
+        let prefix = NamePrefix::parse(prefix).expect("a prefix");
+        some.trust.trust(key.public().id(), Names::Below([prefix].into()));
+        assert_eq!(code(image.bytes(), &some), expected, "{manifest}");
+    }
+
+    // Revoked, whatever else is said.
+    for policy in [Policy::Disabled, Policy::Optional, Policy::Required] {
+        let mut revoking = OpenOptions { signature: policy, ..trusting.clone() };
+        revoking.trust.revoke(key.public().id());
+        assert_eq!(code(image.bytes(), &revoking), 123, "{policy:?}");
+        let good = image.blob.clone();
+        *image.blob.last_mut().expect("bytes") ^= 1;
+        let expected = if policy == Policy::Disabled { 123 } else { 12 };
+        assert_eq!(code(image.bytes(), &revoking), expected, "{policy:?}");
+        image.blob = good;
+    }
 
     let mut none = key.sign(&HASH);
     none.truncate(48);

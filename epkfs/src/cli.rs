@@ -26,10 +26,12 @@ Options after -o:
   uid=N, gid=N         who owns the files; the mounting user by default
   cache=SIZE           memory for blocks that are read in parts; 16M by default
   threads=N            event loops; the number of processors by default, at most 4
-  signature=POLICY     disabled, optional (the default) or required
+  signature=POLICY     disabled, optional (the default) or required; epk.toml in /etc/epk or in
+                       the user's folder may ask for more
   verify=HOW           once (the default): a package of format 1.0 is hashed as a whole when it
                        has changed since the last time; full: always
-  trust=FILE           ids of the keys that `required` accepts, one a line
+  trust=FILE           ids of keys that `required` accepts, one a line, besides those that
+                       `pkgtool trust` keeps
   log=FILE             append log lines to a file
   ro, nosuid, nodev, default_permissions: always so; suid and dev have no effect
   defaults, auto, noauto, user, users, nofail, _netdev, x-…: for mount(8) and systemd

@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use epk_format::signature::TrustedKeys;
-use epk_format::{OpenOptions, Package, RejectCode};
+use epk_format::signature::Policy;
+use epk_format::trust::TrustedKeys;
+use epk_format::{OpenOptions, Package};
 use nix::fcntl::OFlag;
 use nix::sys::wait::waitpid;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::mount::{self, MountError};
 use crate::options::Options;
+use crate::policy::{self, PolicyError, Rules};
 use crate::session;
 use crate::signals::Signals;
 use crate::stamp;
@@ -77,7 +79,12 @@ pub enum Error {
         path: PathBuf,
         /// The reason.
         source: epk_format::Error,
+        /// The policy under which it was opened.
+        policy: Policy,
     },
+    /// What signatures must be cannot be found out.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// No way of mounting worked.
     #[error(transparent)]
     Mount(#[from] MountError),
@@ -109,17 +116,11 @@ impl Error {
         match self {
             Self::Daemon { kind, .. } => *kind,
             Self::Package { source, .. } => match source.code() {
-                Some(
-                    RejectCode::SignatureFailed
-                    | RejectCode::SignatureTooLarge
-                    | RejectCode::SignatureAlgorithmNone
-                    | RejectCode::SignatureWeakKey
-                    | RejectCode::SignatureUntrusted,
-                ) => ErrorKind::Signature,
+                Some(code) if code.concerns_signature() => ErrorKind::Signature,
                 Some(_) => ErrorKind::Package,
                 None => ErrorKind::Environment,
             },
-            Self::Trust { .. } => ErrorKind::Signature,
+            Self::Trust { .. } | Self::Policy(PolicyError::Wrong { .. }) => ErrorKind::Signature,
             _ => ErrorKind::Environment,
         }
     }
@@ -129,6 +130,9 @@ impl Error {
     pub fn hints(&self) -> Vec<String> {
         match self {
             Self::Mount(error) => error.hints().into_iter().map(str::to_owned).collect(),
+            Self::Package { source, policy, .. } => {
+                policy::hints(source, *policy).into_iter().map(str::to_owned).collect()
+            }
             Self::Daemon { hints, .. } => hints.clone(),
             _ => Vec::new(),
         }
@@ -139,17 +143,20 @@ impl Error {
 /// has format 1.0 and wasn't hashed before.
 ///
 /// # Errors
-/// [`Error::File`], [`Error::Trust`] and [`Error::Package`].
+/// [`Error::File`], [`Error::Trust`], [`Error::Policy`] and [`Error::Package`].
 pub fn open(image: &Path, options: &Options) -> Result<Package<File>, Error> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         |source| Error::File { path, source }
     };
-    let mut open = OpenOptions { signature: options.signature, ..OpenOptions::default() };
+    let rules = Rules::of(options.policy_folder.as_deref())?;
+    let policy = rules.policy(options.signature);
+    let mut open = OpenOptions { signature: policy, trust: rules.trust, ..OpenOptions::default() };
     if let Some(path) = &options.trust {
         let text = fs::read_to_string(path).map_err(unreadable(path))?;
-        open.trust =
+        let keys =
             TrustedKeys::parse(&text).map_err(|line| Error::Trust { path: path.clone(), line })?;
+        open.trust.extend(keys);
     }
     let file = File::open(image).map_err(unreadable(image))?;
     // Whoever wants to remove the package sees that it is in use. Nothing depends on it.
@@ -158,7 +165,7 @@ pub fn open(image: &Path, options: &Options) -> Result<Package<File>, Error> {
         Some(cache) => stamp::open(file, &open, cache, options.started),
         None => Package::open(file, &open),
     };
-    opened.map_err(|source| Error::Package { path: image.to_owned(), source })
+    opened.map_err(|source| Error::Package { path: image.to_owned(), source, policy })
 }
 
 /// Mounts an image and serves it in this process, until it is unmounted or a signal (SIGTERM,
@@ -408,7 +415,7 @@ fn send(pipe: &mut File, report: &Report) {
 
 #[cfg(test)]
 mod tests {
-    use epk_format::{Location, Reject};
+    use epk_format::{Location, Reject, RejectCode};
 
     use super::*;
 
@@ -416,7 +423,8 @@ mod tests {
     fn whatever_is_wrong_with_a_signature_is_of_that_kind() {
         let kind = |code| {
             let source = Reject::new(code, Location::Image, "").into();
-            Error::Package { path: PathBuf::new(), source }.kind()
+            let policy = Policy::Required;
+            Error::Package { path: PathBuf::new(), source, policy }.kind()
         };
         for &code in RejectCode::ALL {
             let signature = code.name().contains("_SIGNATURE_");

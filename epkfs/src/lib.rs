@@ -38,6 +38,7 @@ pub mod log;
 pub mod mount;
 pub mod notify;
 pub mod options;
+pub mod policy;
 pub mod session;
 pub mod stamp;
 pub mod stats;

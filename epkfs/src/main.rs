@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use epkfs::daemon::{self, Error, ErrorKind};
 use epkfs::log::{self, Destination};
-use epkfs::stamp;
+use epkfs::{policy, stamp};
 
 use crate::cli::{Arguments, Command};
 use crate::supervisor::Supervisor;
@@ -46,6 +46,8 @@ fn mount(mut arguments: Arguments) -> Result<(), Error> {
     let variable = |name: &str| std::env::var_os(name);
     arguments.options.search_path = variable("PATH");
     arguments.options.cache_home = stamp::cache_home(variable("XDG_CACHE_HOME"), variable("HOME"));
+    let config = policy::config_home(variable("XDG_CONFIG_HOME"), variable("HOME"));
+    arguments.options.policy_folder = config.as_deref().map(policy::user_folder);
     log::start(destination(&arguments)?);
     let Arguments { image, mountpoint, options, ready_fd, .. } = &arguments;
     let supervisor = Supervisor { ready_fd: *ready_fd, socket: std::env::var_os("NOTIFY_SOCKET") };

@@ -26,15 +26,20 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Event loops.
     pub threads: usize,
-    /// What the signature must be.
-    pub signature: Policy,
+    /// What the signature must be at least; files may say more, [`policy_folder`].
+    ///
+    /// [`policy_folder`]: Self::policy_folder
+    pub signature: Option<Policy>,
     /// Whether an image of format 1.0 is hashed as a whole, even if it was before.
     pub verify_full: bool,
     /// The user's cache ([`crate::stamp::cache_home`]), where stamps lie. Without one, every image
     /// of format 1.0 is hashed as a whole.
     pub cache_home: Option<PathBuf>,
-    /// The file that lists trusted keys.
+    /// A file that lists trusted keys.
     pub trust: Option<PathBuf>,
+    /// The user's folder with `epk.toml` and `trust.toml` ([`crate::policy::user_folder`]). The
+    /// machine's are heeded in any case.
+    pub policy_folder: Option<PathBuf>,
     /// The file to which log lines are appended.
     pub log: Option<PathBuf>,
     /// Folders in which to look for fuse3's helper first: the value of `PATH`.
@@ -87,10 +92,11 @@ impl Options {
             gid: None,
             cache_bytes: DEFAULT_CACHE_BYTES,
             threads: default_threads(),
-            signature: Policy::default(),
+            signature: None,
             verify_full: false,
             cache_home: None,
             trust: None,
+            policy_folder: None,
             log: None,
             search_path: None,
             started,
@@ -134,9 +140,9 @@ impl Options {
                         .ok_or_else(|| wrong("a number from 1 to 256"))?;
                 }
                 ("signature", _) => {
-                    let policy = value.and_then(policy);
+                    let policy = value.and_then(Policy::parse);
                     let expected = "`disabled`, `optional` or `required`";
-                    self.signature = policy.ok_or_else(|| wrong(expected))?;
+                    self.signature = Some(policy.ok_or_else(|| wrong(expected))?);
                 }
                 ("verify", _) => {
                     self.verify_full = match value {
@@ -214,15 +220,6 @@ fn size(text: &str) -> Option<usize> {
     digits.parse::<usize>().ok()?.checked_mul(1 << shift)
 }
 
-fn policy(text: &str) -> Option<Policy> {
-    match text {
-        "disabled" => Some(Policy::Disabled),
-        "optional" => Some(Policy::Optional),
-        "required" => Some(Policy::Required),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,7 +239,7 @@ mod tests {
         assert!(options.allow_other && !options.exec);
         assert_eq!((options.uid, options.gid), (Some(7), Some(8)));
         assert_eq!((options.cache_bytes, options.threads), (2 << 20, 3));
-        assert_eq!(options.signature, Policy::Required);
+        assert_eq!(options.signature, Some(Policy::Required));
         assert_eq!(options.trust, Some("/a,b\\c".into()));
         assert_eq!(options.log, Some("/l".into()));
         assert!(parse("noexec,exec").expect("known").exec);

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     add, cat, confine, convert, desktop, diff, doctor, exec, extract, import, inspect, keygen,
-    link, list, ls, mount, mounts, pack, remote, remove, repo, rollback, run, source, umount,
+    link, list, ls, mount, mounts, pack, remote, remove, repo, rollback, run, source, trust, umount,
     verify,
 };
 use crate::exit::Failure;
@@ -35,6 +35,7 @@ enum Command {
     Remote(remote::RemoteCommand),
     Rollback(rollback::RollbackArgs),
     Repo(repo::RepoArgs),
+    Trust(trust::TrustCommand),
     Run(run::RunArgs),
     Exec(exec::ExecArgs),
     Link(link::LinkArgs),
@@ -77,6 +78,7 @@ impl Cli {
             Command::Remote(_) => Err(hand_over()),
             Command::Rollback(args) => rollback::rollback(args),
             Command::Repo(args) => repo::repo(args),
+            Command::Trust(command) => trust::trust(command),
             Command::Verify(args) => verify::verify(args),
             Command::Mount(args) => mount::mount(args),
             Command::Umount(args) => umount::umount(args),

@@ -5,7 +5,6 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use epk_format::RejectCode;
 use epk_format::manifest::ManifestError;
 
 /// The exit statuses of every command but `run`.
@@ -97,6 +96,16 @@ impl Failure {
         Self::new(exit_of(error), format!("`{}`: {error}", path.display()))
     }
 
+    /// Why a package's file was not opened, and what may help where that is the policy's doing.
+    pub(crate) fn opening(
+        path: &std::path::Path,
+        error: &epk_format::Error,
+        options: &epk_format::OpenOptions,
+    ) -> Self {
+        let hints = epkfs::policy::hints(error, options.signature);
+        hints.into_iter().fold(Self::package(path, error), Self::hint)
+    }
+
     /// What is wrong with a package's manifest.
     pub(crate) fn manifest(path: &std::path::Path, error: &ManifestError) -> Self {
         Self::new(manifest_exit(error), format!("`{}`: {error}", path.display()))
@@ -139,13 +148,7 @@ impl Failure {
 pub(crate) fn exit_of(error: &epk_format::Error) -> Exit {
     match error.code() {
         None => Exit::Environment,
-        Some(
-            RejectCode::SignatureFailed
-            | RejectCode::SignatureTooLarge
-            | RejectCode::SignatureAlgorithmNone
-            | RejectCode::SignatureWeakKey
-            | RejectCode::SignatureUntrusted,
-        ) => Exit::Signature,
+        Some(code) if code.concerns_signature() => Exit::Signature,
         Some(_) => Exit::InvalidPackage,
     }
 }

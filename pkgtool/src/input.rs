@@ -9,21 +9,24 @@ use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use epk_format::manifest::{ApiVersion, Host};
-use epk_format::signature::{Policy, SignatureState, TrustedKeys};
+use epk_format::signature::{Policy, SignatureState};
+use epk_format::trust::TrustedKeys;
 use epk_format::{OpenOptions, Package};
+use epkfs::policy::{self, PolicyError, Rules};
 use epkfs::stamp;
 use nix::sys::utsname::uname;
 
 use crate::exit::{Exit, Failure};
+use crate::store::Owner;
 
 /// What a package's signature must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SignaturePolicy {
-    /// Signatures are not looked at
+    /// Signatures are not verified; revoked keys are refused all the same
     Disabled,
     /// A signature that is there must be valid
     Optional,
-    /// There must be a valid signature by a key of the trust file
+    /// There must be a valid signature by a trusted key
     Required,
 }
 
@@ -53,19 +56,23 @@ pub(crate) fn cache_home() -> Option<PathBuf> {
     stamp::cache_home(variable("XDG_CACHE_HOME"), variable("HOME"))
 }
 
-/// Where the user's settings are: `$XDG_CONFIG_HOME`, or `$HOME/.config` (XDG Base Directory
-/// Specification), the first that is an absolute path.
+/// Where the user's settings are.
 pub(crate) fn config_home() -> Option<PathBuf> {
-    let absolute = |key: &str| std::env::var_os(key).map(PathBuf::from).filter(|p| p.is_absolute());
-    absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))
+    let variable = |name: &str| std::env::var_os(name);
+    policy::config_home(variable("XDG_CONFIG_HOME"), variable("HOME"))
+}
+
+/// The user's folder of settings.
+pub(crate) fn policy_folder() -> Option<PathBuf> {
+    config_home().as_deref().map(policy::user_folder)
 }
 
 /// Options of every command that opens a package.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrustArgs {
-    /// What the package's signature must be
-    #[arg(long, value_enum, value_name = "POLICY", default_value = "optional")]
-    pub(crate) signature: SignaturePolicy,
+    /// What the package's signature must be; of this and what `epk.toml` says the strictest counts
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub(crate) signature: Option<SignaturePolicy>,
 
     /// Trusted keys, one a line: base64 of the public key, or its id (`ed25519:…`)
     #[arg(long, value_name = "FILE")]
@@ -75,31 +82,54 @@ pub(crate) struct TrustArgs {
 impl TrustArgs {
     /// The options as they would be written.
     pub(crate) fn words(&self) -> Vec<OsString> {
-        let policy = match self.signature {
-            SignaturePolicy::Disabled => "--signature=disabled",
-            SignaturePolicy::Optional => "--signature=optional",
-            SignaturePolicy::Required => "--signature=required",
-        };
+        let policy = self.signature.map(|policy| match policy {
+            SignaturePolicy::Disabled => "--signature=disabled".into(),
+            SignaturePolicy::Optional => "--signature=optional".into(),
+            SignaturePolicy::Required => "--signature=required".into(),
+        });
         let trust = self.trust.iter().flat_map(|file| ["--trust".into(), file.into()]);
-        [policy.into()].into_iter().chain(trust).collect()
+        policy.into_iter().chain(trust).collect()
     }
 
-    /// The rules that the options stand for.
+    /// The rules that the options and the files of machine and user stand for.
     pub(crate) fn open_options(&self) -> Result<OpenOptions, Failure> {
-        let trust = match &self.trust {
-            Some(path) => read_trust(path)?,
-            None if self.signature == SignaturePolicy::Required => {
-                return Err(Failure::usage("`--signature required` needs `--trust FILE`").hint(
-                    "the key inside a package proves nothing: name the keys that you trust",
-                ));
-            }
-            None => TrustedKeys::default(),
-        };
-        Ok(OpenOptions { signature: self.signature.into(), trust, ..OpenOptions::default() })
+        self.under(Rules::of(policy_folder().as_deref()).map_err(|error| unusable(&error))?)
+    }
+
+    /// The same for what comes into a store. Into the system's for all users: there it does not
+    /// count whom one of them trusts.
+    pub(crate) fn options_for(&self, owner: Owner) -> Result<OpenOptions, Failure> {
+        if owner == Owner::User {
+            return self.open_options();
+        }
+        let mut rules = Rules::of(None).map_err(|error| unusable(&error))?;
+        if let Some(folder) = policy_folder() {
+            rules.restrict(Rules::read(&folder).map_err(|error| unusable(&error))?);
+        }
+        self.under(rules)
+    }
+
+    fn under(&self, rules: Rules) -> Result<OpenOptions, Failure> {
+        let signature = rules.policy(self.signature.map(Policy::from));
+        let mut trust = rules.trust;
+        if let Some(path) = &self.trust {
+            trust.extend(read_trust(path)?);
+        }
+        Ok(OpenOptions { signature, trust, ..OpenOptions::default() })
     }
 }
 
-fn read_trust(path: &Path) -> Result<TrustedKeys, Failure> {
+/// Nobody knows what signatures must be.
+pub(crate) fn unusable(error: &PolicyError) -> Failure {
+    match error {
+        PolicyError::Wrong { .. } => Failure::new(Exit::Signature, error)
+            .hint("nothing is opened until it is right: it may say what must not be"),
+        _ => Failure::environment(error),
+    }
+}
+
+/// Reads a trust file.
+pub(crate) fn read_trust(path: &Path) -> Result<TrustedKeys, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::environment(format!("`{}`: {error}", path.display())))?;
     TrustedKeys::parse(&text).map_err(|line| {
@@ -131,14 +161,15 @@ pub(crate) fn open_file(path: &Path) -> Result<File, Failure> {
 pub(crate) fn open_package(path: &Path, options: &OpenOptions) -> Result<Package<File>, Failure> {
     match cache_home() {
         Some(cache) => stamp::open(open_file(path)?, options, &cache, SystemTime::now())
-            .map_err(|error| Failure::package(path, &error)),
+            .map_err(|error| Failure::opening(path, &error, options)),
         None => open_in_full(path, options),
     }
 }
 
 /// Opens a package, and hashes one of format 1.0 as a whole whatever is known of it.
 pub(crate) fn open_in_full(path: &Path, options: &OpenOptions) -> Result<Package<File>, Failure> {
-    Package::open(open_file(path)?, options).map_err(|error| Failure::package(path, &error))
+    Package::open(open_file(path)?, options)
+        .map_err(|error| Failure::opening(path, &error, options))
 }
 
 /// The word for a signature's state, and whose it is (`spec/signature.md` §6).

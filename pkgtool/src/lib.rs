@@ -31,6 +31,7 @@ mod signals;
 mod sources;
 mod store;
 mod to_tar;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -35,8 +35,11 @@ fn told_commands() -> impl Iterator<Item = &'static str> {
 }
 
 /// Commands with commands of their own.
-const VERBS: [(&str, &[&str]); 2] =
-    [("source", &["add", "list", "remove"]), ("repo", &["init", "add", "remove", "sign", "check"])];
+const VERBS: [(&str, &[&str]); 3] = [
+    ("source", &["add", "list", "remove"]),
+    ("repo", &["init", "add", "remove", "sign", "check"]),
+    ("trust", &["list", "add", "remove", "revoke"]),
+];
 
 /// The lines below a heading, up to the next one.
 fn section(heading: &str) -> Vec<&'static str> {
@@ -292,6 +295,13 @@ fn json_keeps_to_its_schema() {
     fs::write(folder.join("repo/packages/x"), "").expect("written");
     assert_eq!(lines("repo check repo --json"), 1);
 
+    assert_eq!(lines(&format!("trust add --json {key} --for hi --for a.b")), 1);
+    assert_eq!(lines("trust list --json"), 2);
+    assert_eq!(lines(&format!("trust remove --json {key} --for hi")), 1);
+    assert_eq!(lines(&format!("trust remove --json {key}")), 1);
+    assert_eq!(lines(&format!("trust revoke --json {key} --reason x")), 1);
+    assert_eq!(lines("trust list --json"), 2);
+
     assert_eq!(lines("exec --json nothing"), 1);
     assert_eq!(lines("exec --list --json ./plain.epk"), 1);
     assert_eq!(lines("doctor --json"), 1);
@@ -339,7 +349,7 @@ fn exit_statuses_are_as_told() {
         ("pack app -o x.epk --sign empty", 5),
         ("pack app -o x.epk --signature-command false", 5),
         ("verify app.epk", 0),
-        ("verify --signature required app.epk", 2),
+        ("verify --signature required app.epk", 5),
         ("verify nothing", 3),
         ("verify app.epk nonsense nothing", 4),
         ("verify --trust nonsense app.epk", 5),
@@ -385,6 +395,11 @@ fn exit_statuses_are_as_told() {
         ("source add a.b nowhere --key x", 2),
         ("source remove nothing", 1),
         ("source list", 0),
+        ("trust list", 0),
+        ("trust add x", 2),
+        ("trust add nonsense", 5),
+        ("trust add empty", 1),
+        ("trust remove ed25519:b6ba+242h2Xj8Rvj0cJ18tf0pxDCfQoqboegikzwqzU=", 1),
         ("remove hi@2", 1),
         ("remove", 2),
         ("remove hi", 0),

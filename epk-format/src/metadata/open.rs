@@ -32,7 +32,7 @@ pub(crate) fn open<S: Source>(
     if options.verify_hash {
         check_hash(&header, &manifest, &top)?;
     }
-    let state = signature::check(&header, &sections.signature, Some(&blob), options)?;
+    let state = signature::check(&header, &sections.signature, Some(&blob), &manifest, options)?;
 
     let pages = Pages::new(
         sections.metadata.clone(),

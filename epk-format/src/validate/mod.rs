@@ -65,7 +65,13 @@ pub(crate) fn open<S: Source>(source: &S, options: &OpenOptions) -> Result<(Comm
             hash::check(source, size, &header, &ranges.signature, &held)?;
         }
     }
-    let state = signature::check(&header, &ranges.signature, signature.as_deref(), options)?;
+    let state = signature::check(
+        &header,
+        &ranges.signature,
+        signature.as_deref(),
+        manifest.as_deref().unwrap_or_default(),
+        options,
+    )?;
 
     let sections = Sections { header, toc, entries, block_table, manifest, inline, size };
     let plain_starts = strict::check(&sections, blocks)?;

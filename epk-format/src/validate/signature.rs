@@ -6,18 +6,25 @@ use crate::digest::Sha256;
 use crate::error::{Location, Reject, RejectCode};
 use crate::layout::header::Header;
 use crate::limits;
+use crate::manifest::Manifest;
 use crate::package::OpenOptions;
-use crate::signature::{Blob, Policy, SignatureState, Strength, verify};
+use crate::signature::{Blob, KeyId, Policy, SignatureState, Strength, verify};
 
-/// Judges the signature. `blob` is `None` when it is larger than our limit.
+/// Judges the signature. `blob` is `None` when it is larger than our limit. The `manifest` says
+/// what the package is called; in one that is wrong it is called nothing.
 pub(crate) fn check(
     header: &Header,
     range: &Range<u64>,
     blob: Option<&[u8]>,
+    manifest: &[u8],
     options: &OpenOptions,
 ) -> Result<SignatureState, Reject> {
     let at = || Location::Offset(range.start);
     let failed = |detail: String| Reject::new(RejectCode::SignatureFailed, at(), detail);
+    let revoked = |id: &KeyId| {
+        let detail = format!("signed by `{id}`, which is revoked");
+        Reject::new(RejectCode::SignatureRevoked, at(), detail)
+    };
     let required = options.signature == Policy::Required;
 
     if header.signature_size == 0 {
@@ -27,7 +34,13 @@ pub(crate) fn check(
         return Ok(SignatureState::Unsigned);
     }
     if options.signature == Policy::Disabled {
-        return Ok(SignatureState::NotChecked);
+        // Whether the key has really signed makes no difference: nobody wants to seem to be it.
+        return match blob.map(Blob::parse) {
+            Some(Ok(Blob::Ed25519 { key, .. })) if options.trust.is_revoked(&key.id()) => {
+                Err(revoked(&key.id()))
+            }
+            _ => Ok(SignatureState::NotChecked),
+        };
     }
     let Some(blob) = blob else {
         return Err(Reject::new(
@@ -58,17 +71,29 @@ pub(crate) fn check(
                 ));
             }
             let id = key.id();
-            if options.trust.contains(&id) {
-                Ok(SignatureState::Valid(id))
-            } else if required {
-                Err(Reject::new(
-                    RejectCode::SignatureUntrusted,
-                    at(),
-                    format!("valid signature by `{id}`, which is not a trusted key"),
-                ))
-            } else {
-                Ok(SignatureState::Untrusted(id))
+            if options.trust.is_revoked(&id) {
+                return Err(revoked(&id));
             }
+            // Read only for a key that is not trusted for every name.
+            let name = || Manifest::parse(manifest).ok().map(|manifest| manifest.name);
+            if options.trust.trusts(&id, name) {
+                return Ok(SignatureState::Valid(id));
+            }
+            if !required {
+                return Ok(SignatureState::Untrusted(id));
+            }
+            let why = match options.trust.names_of(&id) {
+                None => "which is not a trusted key".to_owned(),
+                Some(names) => match name() {
+                    None => format!("which is trusted for {names} only, and the manifest is wrong"),
+                    Some(name) => format!(
+                        "which is trusted for {names} only, not for `{}`",
+                        name.escape_debug()
+                    ),
+                },
+            };
+            let detail = format!("valid signature by `{id}`, {why}");
+            Err(Reject::new(RejectCode::SignatureUntrusted, at(), detail))
         }
     }
 }

@@ -6,8 +6,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::exit::{Failure, print_line};
-use crate::input::{self, TrustArgs, signature_words};
-use crate::store::{self, Owner, Placed, Store};
+use crate::input::{TrustArgs, signature_words};
+use crate::store::signers::AcceptArgs;
+use crate::store::{self, Admission, Owner, Placed, Store};
 
 /// Install packages: verify them as a whole and copy them into the store
 ///
@@ -27,17 +28,22 @@ pub(crate) struct AddArgs {
     #[command(flatten)]
     trust: TrustArgs,
 
+    #[command(flatten)]
+    accept: AcceptArgs,
+
     /// Print a JSON object a line
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn add(args: &AddArgs) -> Result<(), Failure> {
-    let options = args.trust.open_options()?;
-    let store = Store::of(if args.system { Owner::System } else { Owner::User })?;
+    let owner = if args.system { Owner::System } else { Owner::User };
+    let options = args.trust.options_for(owner)?;
+    let store = Store::of(owner)?;
+    let admission = Admission::accepting(&args.accept.accept_signer);
     // Each package is a step of its own: those before one that is refused are installed.
     args.files.iter().try_for_each(|file| {
-        let placed = store::place(file, &store, &options, Some(&input::host(None)))?;
+        let placed = store::place(file, &store, &options, Some(&admission))?;
         if args.json { print_line(to_json(&placed)) } else { print_line(to_line(&placed)) }
     })
 }

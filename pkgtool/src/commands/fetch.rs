@@ -6,7 +6,8 @@ use serde_json::json;
 use crate::exit::{Failure, print_line};
 use crate::fetch::{Fetched, Network, Offer, choose, offers};
 use crate::input::TrustArgs;
-use crate::store::{Owner, Store, Wanted};
+use crate::store::signers::AcceptArgs;
+use crate::store::{Admission, Owner, Store, Wanted};
 
 /// Fetch packages from sources and install them
 ///
@@ -34,23 +35,28 @@ pub(crate) struct FetchArgs {
     #[command(flatten)]
     trust: TrustArgs,
 
+    #[command(flatten)]
+    accept: AcceptArgs,
+
     /// Print a JSON object a line
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn fetch(args: &FetchArgs) -> Result<(), Failure> {
-    let options = args.trust.open_options()?;
+    let owner = if args.system { Owner::System } else { Owner::User };
+    let options = args.trust.options_for(owner)?;
+    let admission = Admission::accepting(&args.accept.accept_signer);
     let wanted =
         args.packages.iter().map(|text| Wanted::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let store = Store::of(if args.system { Owner::System } else { Owner::User })?;
+    let store = Store::of(owner)?;
     let network = Network::open()?;
     let offers = offers(&network, args.from.as_deref())?;
     // All are found before the first is fetched.
     let chosen =
         wanted.iter().map(|wanted| choose(&offers, wanted)).collect::<Result<Vec<_>, _>>()?;
     chosen.into_iter().try_for_each(|offer| {
-        let fetched = network.fetch(offer, &store, &options, args.dry_run)?;
+        let fetched = network.fetch(offer, &store, (&options, &admission), args.dry_run)?;
         report(offer, &fetched, args.dry_run, args.json)
     })
 }

@@ -26,6 +26,7 @@ pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod source;
+pub(crate) mod trust;
 pub(crate) mod umount;
 pub(crate) mod update;
 pub(crate) mod verify;

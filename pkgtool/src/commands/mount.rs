@@ -11,7 +11,7 @@ use epkfs::log::{self, Destination};
 use epkfs::options::Options;
 
 use crate::exit::{Exit, Failure};
-use crate::input::{self, SignaturePolicy, TrustArgs, Verify};
+use crate::input::{self, TrustArgs, Verify};
 
 /// Mount a package on a folder, read-only
 ///
@@ -47,8 +47,8 @@ pub(crate) struct MountArgs {
 
 pub(crate) fn mount(args: &MountArgs) -> Result<(), Failure> {
     let mut options = Options::new(SystemTime::now());
-    options.signature = args.trust.signature.into();
     options.trust.clone_from(&args.trust.trust);
+    options.policy_folder = input::policy_folder();
     options.search_path = std::env::var_os("PATH");
     options.cache_home = input::cache_home();
     // Says what is missing, as every command does.
@@ -59,9 +59,8 @@ pub(crate) fn mount(args: &MountArgs) -> Result<(), Failure> {
         })?;
     }
     options.verify_full |= args.verify == Verify::Full;
-    if args.trust.signature == SignaturePolicy::Required && options.signature != Policy::Required {
-        return Err(Failure::usage("`--signature required` and another policy by `-o signature=`"));
-    }
+    // The strictest wins.
+    options.signature = options.signature.max(args.trust.signature.map(Policy::from));
     input::open_file(&args.file)?;
     log::start(match &options.log {
         Some(path) => Destination::File(

@@ -8,7 +8,8 @@ use super::list::not_installed;
 use crate::exit::{Failure, print_line};
 use crate::fetch::{Network, Offer, Updates, offers, updates};
 use crate::input::TrustArgs;
-use crate::store::{Identity, Installed, Owner, Store, Wanted};
+use crate::store::signers::AcceptArgs;
+use crate::store::{Admission, Identity, Installed, Owner, Store, Wanted};
 
 /// Say which installed packages have a newer version in a source
 #[derive(Debug, Args)]
@@ -51,6 +52,9 @@ pub(crate) struct UpdateArgs {
     #[command(flatten)]
     trust: TrustArgs,
 
+    #[command(flatten)]
+    accept: AcceptArgs,
+
     /// Print a JSON object a line
     #[arg(long)]
     json: bool,
@@ -69,8 +73,9 @@ pub(crate) fn outdated(args: &OutdatedArgs) -> Result<(), Failure> {
 }
 
 pub(crate) fn update(args: &UpdateArgs) -> Result<(), Failure> {
-    let options = args.trust.open_options()?;
     let store = store(args.system)?;
+    let options = args.trust.options_for(store.owner)?;
+    let admission = Admission::accepting(&args.accept.accept_signer);
     let installed = choose(store.list()?, &args.names)?;
     let network = Network::open()?;
     let offers = offers(&network, args.from.as_deref())?;
@@ -84,7 +89,8 @@ pub(crate) fn update(args: &UpdateArgs) -> Result<(), Failure> {
         };
     }
     updates.newer.iter().try_for_each(|(_, offer)| {
-        report(offer, &network.fetch(offer, &store, &options, false)?, false, args.json)
+        let fetched = network.fetch(offer, &store, (&options, &admission), false)?;
+        report(offer, &fetched, false, args.json)
     })
 }
 

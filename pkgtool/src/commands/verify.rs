@@ -6,6 +6,7 @@ use clap::Args;
 use epk_format::manifest::{ApiVersion, Isolation, Manifest, ManifestError, ManifestStatus};
 use epk_format::signature::Policy;
 use epk_format::{Error, OpenOptions, Package, RejectCode};
+use epkfs::policy::hints;
 use serde_json::{Map, Value, json};
 
 use crate::deep;
@@ -81,7 +82,9 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
         if let Some(exit) = verdict.exit
             && worst.as_ref().is_none_or(|failure| failure.exit < exit)
         {
-            worst = Some(Failure::new(exit, verdict.complaint(path)));
+            let hints = verdict.findings.first().map(|error| hints(error, options.signature));
+            let failure = Failure::new(exit, verdict.complaint(path));
+            worst = Some(hints.into_iter().flatten().fold(failure, Failure::hint));
         }
     }
     worst.map_or(Ok(()), Err)
@@ -206,12 +209,20 @@ fn describe(
 /// What can be said of the signature of a package that was refused.
 fn signature_of_refused(path: &Path, error: &Error) -> (&'static str, Option<String>) {
     match error.code() {
-        Some(RejectCode::SignatureFailed | RejectCode::SignatureUntrusted) => {
+        Some(
+            code @ (RejectCode::SignatureFailed
+            | RejectCode::SignatureUntrusted
+            | RejectCode::SignatureRevoked),
+        ) => {
             // Refused by policy or for being wrong? Only a milder policy tells them apart.
             let mild = OpenOptions { signature: Policy::Optional, ..OpenOptions::default() };
-            match input::open_in_full(path, &mild) {
-                Ok(package) => signature_words(package.signature()),
-                Err(_) => ("bad", None),
+            let opened = input::open_in_full(path, &mild).ok();
+            match (code, opened.map(|package| signature_words(package.signature()))) {
+                (RejectCode::SignatureRevoked, words) => {
+                    ("revoked", words.and_then(|(_, key)| key))
+                }
+                (_, Some(words)) => words,
+                (_, None) => ("bad", None),
             }
         }
         Some(RejectCode::SignatureWeakKey | RejectCode::SignatureTooLarge) => ("bad", None),

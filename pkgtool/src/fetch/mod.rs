@@ -21,7 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::input;
 use crate::progress::Downloads;
 use crate::repository::release::hash;
-use crate::store::{self, Placed, Store};
+use crate::store::{self, Admission, Placed, Store};
 
 /// What all fetching needs.
 pub(crate) struct Network {
@@ -60,7 +60,7 @@ impl Network {
         &self,
         offer: &Offer,
         store: &Store,
-        options: &OpenOptions,
+        (options, admission): (&OpenOptions, &Admission<'_>),
         dry_run: bool,
     ) -> Result<Fetched, Failure> {
         if let Some(placed) = installed(offer, store, options)? {
@@ -77,7 +77,7 @@ impl Network {
             return Ok(fetched);
         }
         let placed = check(offer, &file)
-            .and_then(|()| store::place(&file, store, options, Some(&input::host(None))))
+            .and_then(|()| store::place(&file, store, options, Some(admission)))
             .and_then(|placed| agree(offer, placed));
         // Right or wrong: nobody should find it here again.
         let removed = fs::remove_file(&file);
@@ -124,7 +124,7 @@ fn installed(
     let path = store.path_of(&offer.identity);
     let package = match fs::File::open(&path) {
         Ok(file) => epk_format::Package::open(file, options)
-            .map_err(|error| Failure::package(&path, &error))?,
+            .map_err(|error| Failure::opening(&path, &error, options))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::system(format!("`{}`", path.display()), &error)),
     };

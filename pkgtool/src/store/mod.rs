@@ -4,6 +4,7 @@
 pub(crate) mod commands;
 mod name;
 mod place;
+pub(crate) mod signers;
 mod version;
 
 use std::cmp::Ordering;
@@ -12,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use name::{Identity, Wanted, escape};
-pub(crate) use place::{Placed, place};
+pub(crate) use place::{Admission, Placed, place};
 pub(crate) use version::compare as compare_versions;
 
 use crate::exit::Failure;
@@ -88,6 +89,13 @@ impl Store {
             }
         }
         found.sort_by(|left, right| order(&left.identity, &right.identity));
+        Ok(found)
+    }
+
+    /// The installed versions of a package, in any order.
+    pub(crate) fn versions_of(&self, name: &str) -> Result<Vec<Installed>, Failure> {
+        let mut found = self.list()?;
+        found.retain(|package| package.identity.name == name);
         Ok(found)
     }
 

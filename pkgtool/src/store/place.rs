@@ -8,10 +8,11 @@ use std::path::Path;
 use epk_format::manifest::{Host, Manifest};
 use epk_format::{OpenOptions, Package};
 
+use super::signers::{self, Signer};
 use super::{Identity, Installed, Owner, Store};
 use crate::deep;
 use crate::exit::Failure;
-use crate::input::open_file;
+use crate::input::{self, open_file};
 use crate::output::Output;
 
 /// NAME_MAX of every file system in use (limits.h).
@@ -26,19 +27,49 @@ pub(crate) struct Placed {
     pub(crate) was_there: bool,
 }
 
+/// What is asked of a package that this machine shall run.
+pub(crate) struct Admission<'a> {
+    /// What runs it.
+    host: Host<'static>,
+    /// New signers of known names that the user accepts.
+    accepted: &'a [Signer],
+}
+
+impl<'a> Admission<'a> {
+    /// What this machine asks.
+    pub(crate) fn accepting(accepted: &'a [Signer]) -> Self {
+        Self { host: input::host(None), accepted }
+    }
+
+    /// Whether the package's signer is one whom the name is known by.
+    fn admits(
+        &self,
+        package: &Package<File>,
+        identity: &Identity,
+        store: &Store,
+        options: &OpenOptions,
+    ) -> Result<(), Failure> {
+        let Some(signer) = Signer::of(package.signature()) else { return Ok(()) };
+        if self.accepted.contains(&signer) {
+            return Ok(());
+        }
+        signers::known(identity, store, &options.trust)?.admit(identity, &signer)
+    }
+}
+
 /// Copies the package `source` into the store and verifies the copy: every rule, every block and
-/// file, the signature as `options` want it, the manifest, and whether `host`, if there is one, can
-/// run it. A crash
-/// at any moment leaves the store as it was, or with the package.
+/// file, the signature as `options` want it, the manifest, and, with an `admission`, whether this
+/// machine can run it and knows its signer. A crash at any moment leaves the store as it was, or
+/// with the package.
 pub(crate) fn place(
     source: &Path,
     store: &Store,
     options: &OpenOptions,
-    host: Option<&Host<'_>>,
+    admission: Option<&Admission<'_>>,
 ) -> Result<Placed, Failure> {
     let mut from = open_file(source)?;
     let copied = from.try_clone().map_err(|error| unreadable(source, &error))?;
-    let identity = identify(source, copied, options)?;
+    let (candidate, identity) = identify(source, copied, options)?;
     let length = identity.file_name().len();
     if length > LONGEST_NAME {
         return Err(Failure::refused(format!(
@@ -47,10 +78,12 @@ pub(crate) fn place(
         )));
     }
     let path = store.path_of(&identity);
-    let installed = Installed { owner: store.owner, identity, path };
+    let installed = Installed { owner: store.owner, identity: identity.clone(), path };
     if let Some(there) = open_existing(&installed.path)? {
         return already(source, &mut from, installed, there, options);
     }
+    // Before work is done for nothing.
+    admission.map_or(Ok(()), |asked| asked.admits(&candidate, &identity, store, options))?;
     make_folder(store)?;
     let mut output = Output::create(&installed.path, false)?;
     rewind(source, &mut from)?;
@@ -61,6 +94,7 @@ pub(crate) fn place(
     // Whatever the umask: the system's packages are everybody's, and the user's folder is closed.
     output.file().set_permissions(Permissions::from_mode(0o644)).map_err(failed)?;
     let copy = output.file().try_clone().map_err(failed)?;
+    let host = admission.map(|asked| &asked.host);
     let (package, manifest) = verify(source, copy, options, host)?;
     if identity_of(manifest) != installed.identity {
         return Err(Failure::environment(format!(
@@ -69,7 +103,14 @@ pub(crate) fn place(
         )));
     }
     if output.publish_new()? {
-        return Ok(Placed { installed, package, was_there: false });
+        // Another version may have come from another signer meanwhile. Whoever comes second sees the
+        // first; of two who see each other neither stays.
+        let admitted =
+            admission.map_or(Ok(()), |asked| asked.admits(&package, &identity, store, options));
+        if admitted.is_err() {
+            let _ = std::fs::remove_file(&installed.path);
+        }
+        return admitted.map(|()| Placed { installed, package, was_there: false });
     }
     // Somebody else was faster.
     match open_existing(&installed.path)? {
@@ -81,11 +122,17 @@ pub(crate) fn place(
     }
 }
 
-/// Name and version, as the manifest has them: they name the file before the copy is verified.
-fn identify(source: &Path, file: File, options: &OpenOptions) -> Result<Identity, Failure> {
-    let package = Package::open(file, options).map_err(|error| Failure::package(source, &error))?;
+/// The package with name and version, as the manifest has them: they name the file before the copy
+/// is verified.
+fn identify(
+    source: &Path,
+    file: File,
+    options: &OpenOptions,
+) -> Result<(Package<File>, Identity), Failure> {
+    let package =
+        Package::open(file, options).map_err(|error| Failure::opening(source, &error, options))?;
     let manifest = package.parse_manifest().map_err(|error| Failure::manifest(source, &error))?;
-    Ok(identity_of(manifest))
+    Ok((package, identity_of(manifest)))
 }
 
 fn identity_of(manifest: Manifest) -> Identity {
@@ -98,7 +145,8 @@ fn verify(
     options: &OpenOptions,
     host: Option<&Host<'_>>,
 ) -> Result<(Package<File>, Manifest), Failure> {
-    let package = Package::open(file, options).map_err(|error| Failure::package(source, &error))?;
+    let package =
+        Package::open(file, options).map_err(|error| Failure::opening(source, &error, options))?;
     let manifest = package.parse_manifest().map_err(|error| Failure::manifest(source, &error))?;
     if let Some(host) = host {
         manifest.check_compatibility(host).map_err(|error| Failure::manifest(source, &error))?;
@@ -138,8 +186,8 @@ fn already(
         .hint("a version has one package for ever: give another one another version")
         .hint(format!("`pkgtool remove {}` makes room", installed.identity)));
     }
-    let package =
-        Package::open(there, options).map_err(|error| Failure::package(&installed.path, &error))?;
+    let package = Package::open(there, options)
+        .map_err(|error| Failure::opening(&installed.path, &error, options))?;
     Ok(Placed { installed, package, was_there: true })
 }
 
