@@ -56,7 +56,7 @@ impl Scene {
             }
             fs::write(scene.package(kind), image).expect("writable");
         }
-        scene.publish();
+        scene.repository_key = scene.publish();
         scene
     }
 
@@ -68,12 +68,11 @@ impl Scene {
         self.folder().join(format!("{kind}.epk"))
     }
 
-    /// A repository with all of them, by somebody who does not care.
-    fn publish(&mut self) {
+    /// Makes a repository with all of them, as somebody who does not care. Gives the id of its key.
+    fn publish(&self) -> String {
         let home = self.home("publisher");
         let give = |words: &[&str]| home.pkgtool(words).exits(0);
         let printed = give(&["keygen", "repo.key"]);
-        self.repository_key = printed.text().split_whitespace().nth(1).expect("an id").to_owned();
         let _made = give(&["repo", "init", "repo"]);
         for (kind, _) in KINDS {
             let policy = if kind == "damaged" { "disabled" } else { "optional" };
@@ -81,6 +80,7 @@ impl Scene {
             let _added = give(&["repo", "add", "repo", &file, "--signature", policy]);
         }
         let _signed = give(&["repo", "sign", "repo", "--sign", "repo.key"]);
+        printed.text().split_whitespace().nth(1).expect("an id").to_owned()
     }
 
     /// The home of somebody who has never done anything.

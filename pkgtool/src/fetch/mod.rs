@@ -12,7 +12,6 @@ use driftpm::index::Seen;
 use driftpm::transport::{Client, Downloaded, Request, Settings, Transport as _, TransportError};
 use epk_format::OpenOptions;
 use epk_format::digest::Sha256;
-use epk_format::signature::SignatureState;
 
 pub(crate) use offers::{Offer, choose, offers};
 pub(crate) use updates::{Updates, updates};
@@ -21,6 +20,7 @@ use crate::exit::{Exit, Failure};
 use crate::input;
 use crate::progress::Downloads;
 use crate::repository::release::hash;
+use crate::store::signers::Signer;
 use crate::store::{self, Admission, Placed, Store};
 
 /// What all fetching needs.
@@ -171,16 +171,13 @@ fn agree(offer: &Offer, placed: Placed) -> Result<Placed, Failure> {
     if hash != offer.release.package_hash {
         return undo(format!("its PackageHash is {hash}, the index says another one"));
     }
-    let signer = match placed.package.signature() {
-        SignatureState::Valid(id) | SignatureState::Untrusted(id) => Some(id.to_string()),
-        SignatureState::Unsigned | SignatureState::NotChecked => None,
-    };
-    if !offer.release.key_ids.is_empty()
-        && !signer.as_ref().is_some_and(|signer| offer.release.key_ids.contains(signer))
+    // Under `disabled` nobody knows whose signature it is.
+    if let Some(signer) = Signer::of(placed.package.signature())
+        && !offer.release.key_ids.is_empty()
+        && !offer.release.key_ids.iter().any(|told| signer.is(told))
     {
-        let found = signer.map_or("nobody".to_owned(), |signer| format!("`{signer}`"));
         let told = offer.release.key_ids.join("`, `");
-        return undo(format!("it is signed by {found}, the index says `{told}`"));
+        return undo(format!("it is signed by {signer}, the index says `{told}`"));
     }
     Ok(placed)
 }

@@ -43,6 +43,11 @@ impl Signer {
         }
     }
 
+    /// Whether it is the key of this id.
+    pub(crate) fn is(&self, id: &str) -> bool {
+        matches!(self, Self::Key(key) if key.as_str() == id)
+    }
+
     /// What `--accept-signer` takes.
     fn word(&self) -> &str {
         match self {
