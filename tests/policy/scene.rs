@@ -41,6 +41,8 @@ pub(crate) fn version(kind: &str) -> String {
 
 impl Scene {
     pub(crate) fn new(format: Format) -> Self {
+        // `pkgtool fetch` finds it beside itself.
+        let _built = binary("pkgtool-remote");
         let folder = temp_folder();
         let mut scene = Self { folder, repository_key: String::new() };
         for (kind, seed) in KINDS {
