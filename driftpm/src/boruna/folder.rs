@@ -110,13 +110,16 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// The whole of the UTF-8 text file at `relative`.
+    /// The whole of the UTF-8 text file at `relative`. What is there is taken for a regular file,
+    /// as by [`Directory::read_regular`]: of a pipe this is what is in it at the moment.
     ///
     /// # Errors
     ///
     /// The system's, or `stream did not contain valid UTF-8`.
     pub fn read_text(&self, relative: &str) -> io::Result<String> {
-        String::from_utf8(self.read(relative)?).map_err(|_| {
+        let mut bytes = Vec::new();
+        self.directory.read_regular(relative, |piece| bytes.extend_from_slice(piece))?;
+        String::from_utf8(bytes).map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8")
         })
     }

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use super::error::{Error, Failure};
 use super::files;
 use super::hash::Integrity;
 use super::lockfile::{LOCKFILE_NAME, Lockfile, ORIGINAL_LOCKFILE_NAME};
 use super::manifest::MANIFEST_NAME;
 use super::name::PackageId;
+use super::parallel;
 use super::policy::{POLICY_NAME, Policies};
 use super::project::Project;
 use super::read_ahead::resolve_and_hash;
@@ -101,7 +100,7 @@ impl Plan {
     #[must_use]
     pub fn hash_failures(&self, registry: &Registry) -> Vec<Failure> {
         let order = &self.resolution.order;
-        let recorded: Vec<_> = order.par_iter().map(|id| registry.recorded_hash(id)).collect();
+        let recorded = parallel::each(order, |id| registry.recorded_hash(id));
         let mut failed: BTreeSet<&PackageId> = BTreeSet::new();
         let mut failures = Vec::new();
         for (id, recorded) in order.iter().zip(recorded) {

@@ -98,7 +98,8 @@ impl<'a> Lockfile<'a> {
             let dependencies = Cow::Borrowed(&manifest.dependencies);
             Some((Cow::Borrowed(id.as_str()), LockedPackage { integrity, dependencies }))
         };
-        let resolved = resolution.packages.iter().filter_map(locked).collect();
+        let packages = resolution.packages.iter().map(|(id, manifest)| (id, &**manifest));
+        let resolved = packages.filter_map(locked).collect();
         Self { lockfile_version: FORMAT, resolved }
     }
 
@@ -228,7 +229,9 @@ fn push_map<K: AsRef<str>, V>(
     text.push('{');
     let mut separator = "\n";
     for (key, value) in map {
-        text.extend([separator, indentation, "  "]);
+        text.push_str(separator);
+        text.push_str(indentation);
+        text.push_str("  ");
         push_string(text, key.as_ref());
         text.push_str(": ");
         push_value(text, value);
@@ -241,9 +244,12 @@ fn push_map<K: AsRef<str>, V>(
 }
 
 fn push_string(text: &mut String, value: &str) {
-    let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-    if value.bytes().all(plain) {
-        text.extend(["\"", value, "\""]);
+    let odd = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    // All bytes are looked at, without a way out on the way: many at once.
+    if !value.bytes().fold(false, |found, byte| found | odd(byte)) {
+        text.push('"');
+        text.push_str(value);
+        text.push('"');
     } else {
         text.push_str(&Value::from(value).to_string());
     }

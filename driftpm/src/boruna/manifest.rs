@@ -143,7 +143,13 @@ impl PackageManifest {
             required_capabilities: &self.required_capabilities,
             exposed_modules: &self.exposed_modules,
         };
-        serde_json::to_string(&hashed).unwrap_or_default()
+        // Room for most, so that it is not moved as it grows.
+        let lists = self.required_capabilities.len() + self.exposed_modules.len();
+        let room = 256 + self.description.len() + 32 * (self.dependencies.len() + lists);
+        let mut text = Vec::with_capacity(room);
+        // As above; and what it writes is UTF-8.
+        let _ = serde_json::to_writer(&mut text, &hashed);
+        String::from_utf8(text).unwrap_or_default()
     }
 }
 

@@ -34,6 +34,7 @@ pub mod install;
 pub mod lockfile;
 pub mod manifest;
 pub mod name;
+mod parallel;
 pub mod patch;
 pub mod policy;
 pub mod project;

@@ -54,7 +54,7 @@ impl PackageId {
     #[must_use]
     pub fn new(name: &str, version: &str) -> Option<Self> {
         let valid = is_package_name(name) && is_version(version);
-        valid.then(|| Self { text: format!("{name}@{version}").into(), at: name.len() })
+        valid.then(|| Self { text: [name, "@", version].concat().into(), at: name.len() })
     }
 
     /// Reads `name@version`.

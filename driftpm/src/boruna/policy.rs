@@ -98,7 +98,7 @@ impl Policies {
         let packages = root
             .into_iter()
             .map(|manifest| (manifest, true))
-            .chain(closure.packages.values().map(|manifest| (manifest, false)));
+            .chain(closure.packages.values().map(|manifest| (&**manifest, false)));
         let mut found = Vec::new();
         for (manifest, is_root) in packages {
             for written in &manifest.required_capabilities {
@@ -134,7 +134,7 @@ impl Policies {
 /// The canonical capabilities that a project and its closure ask for.
 #[must_use]
 pub fn requirements(root: &PackageManifest, closure: &Resolution) -> BTreeSet<&'static str> {
-    let manifests = std::iter::once(root).chain(closure.packages.values());
+    let manifests = std::iter::once(root).chain(closure.packages.values().map(Box::as_ref));
     manifests
         .flat_map(|manifest| &manifest.required_capabilities)
         .filter_map(|name| canonical(name))
@@ -183,7 +183,7 @@ mod tests {
 
     fn closure(packages: &[(&str, &[&str])]) -> Resolution {
         let packages = packages.iter().filter_map(|(name, capabilities)| {
-            Some((PackageId::new(name, "1.0.0")?, manifest(name, capabilities)))
+            Some((PackageId::new(name, "1.0.0")?, Box::new(manifest(name, capabilities))))
         });
         Resolution { packages: packages.collect(), ..Resolution::default() }
     }

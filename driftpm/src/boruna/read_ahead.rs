@@ -6,21 +6,21 @@
 //! their directory at hand. The resolver's own thread helps while what it needs is not there
 //! yet. What is found, and which error counts, is decided by the walk alone.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-
-use nix::sched::{CloneFlags, unshare};
 
 use super::error::Error;
 use super::hash::{ContentState, Integrity};
 use super::manifest::PackageManifest;
 use super::name::PackageId;
+use super::parallel;
 use super::registry::Registry;
-use super::resolve::{PackageSource, Resolution, resolve};
+use super::resolve::{Loaded, PackageSource, Resolution, resolve};
 
-/// More threads than this only wait for each other in the kernel.
-const MOST_THREADS: usize = 16;
+/// Most packages that a thread takes at once: it asks for the lock twice for all of them.
+const SHARE: usize = 8;
 
 /// Resolves `root` and computes the content hashes of its closure from the files, from the
 /// bottom up. `HASH` files are not opened.
@@ -34,15 +34,14 @@ pub(super) fn resolve_and_hash(
     registry: &Registry,
 ) -> Result<(Resolution, BTreeMap<PackageId, Integrity>), Error> {
     let shared = ReadAhead { registry, state: Mutex::default(), changed: Condvar::new() };
+    parallel::make_room();
     shared.lock().enqueue(root.dependency_ids());
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
     thread::scope(|scope| {
-        for _ in 1..threads {
+        for _ in 1..parallel::threads() {
             scope.spawn(|| {
-                // A table of open files of its own: the kernel then need not guard every open,
-                // read and close against the other threads. If it says no, that is only slower.
-                let _ = unshare(CloneFlags::CLONE_FILES);
-                shared.until(|state| state.stopped.then_some(()))
+                parallel::own_open_files();
+                parallel::make_room();
+                drop(shared.until(shared.lock(), |state| state.stopped.then_some(())));
             });
         }
         let found = resolve(root, &shared).and_then(|resolution| {
@@ -76,17 +75,29 @@ struct State {
 
 struct Package {
     id: PackageId,
-    manifest: Option<Result<PackageManifest, Error>>,
-    content: Option<Result<Box<ContentState>, Error>>,
+    manifest: Option<Result<Loaded, Error>>,
+    content: Option<Content>,
 }
+
+/// The hash of a package's files and manifest, if they can be read.
+type Content = Result<Box<ContentState>, Error>;
 
 impl State {
     fn enqueue(&mut self, ids: impl IntoIterator<Item = PackageId>) {
         for id in ids {
-            if !self.places.contains_key(&id) {
-                self.places.insert(id.clone(), self.packages.len());
+            if let Entry::Vacant(free) = self.places.entry(id) {
+                let id = free.key().clone();
+                free.insert(self.packages.len());
                 self.packages.push(Package { id, manifest: None, content: None });
             }
+        }
+    }
+
+    /// Someone is no longer at work.
+    fn end(&mut self, shared: &ReadAhead<'_>) {
+        self.busy -= 1;
+        if self.idle > 0 {
+            shared.changed.notify_all();
         }
     }
 
@@ -94,11 +105,18 @@ impl State {
         self.packages.get_mut(*self.places.get(id)?)
     }
 
-    fn take_next(&mut self) -> Option<(usize, PackageId)> {
-        let at = self.next;
-        let id = self.packages.get(at)?.id.clone();
-        self.next += 1;
-        Some((at, id))
+    /// Packages to read, no more than what leaves others something to do.
+    fn take_share(&mut self) -> Vec<(usize, PackageId)> {
+        let waiting = self.packages.get(self.next..).unwrap_or_default();
+        let count = (waiting.len() / SHARE).clamp(1, SHARE);
+        let share: Vec<_> = waiting
+            .iter()
+            .take(count)
+            .zip(self.next..)
+            .map(|(one, at)| (at, one.id.clone()))
+            .collect();
+        self.next += share.len();
+        share
     }
 }
 
@@ -109,21 +127,24 @@ impl ReadAhead<'_> {
     }
 
     /// Works until something is there, or nothing will change any more.
-    fn until<T>(&self, mut there: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
-        let mut state = self.lock();
+    fn until<'s, T>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+        mut there: impl FnMut(&mut State) -> Option<T>,
+    ) -> (MutexGuard<'s, State>, Option<T>) {
         loop {
             if let Some(found) = there(&mut state) {
-                return Some(found);
+                return (state, Some(found));
             }
-            if let Some((at, id)) = state.take_next() {
+            let share = state.take_share();
+            if !share.is_empty() {
                 state.busy += 1;
                 drop(state);
                 let busy = Busy(self);
-                self.read(at, &id);
-                drop(busy);
-                state = self.lock();
+                let contents = self.read(&share);
+                state = busy.done(contents);
             } else if state.busy == 0 {
-                return None;
+                return (state, None);
             } else {
                 state.idle += 1;
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -132,27 +153,41 @@ impl ReadAhead<'_> {
         }
     }
 
-    fn read(&self, at: usize, id: &PackageId) {
-        let manifest = self.registry.manifest(id);
-        let read = manifest.as_ref().ok();
-        let hashed = read.map(PackageManifest::hashed_json);
-        let dependencies: Vec<_> =
-            read.into_iter().flat_map(PackageManifest::dependency_ids).collect();
+    /// Reads packages. Their manifests are told at once, their contents given back.
+    fn read(&self, share: &[(usize, PackageId)]) -> Vec<(usize, Content)> {
+        let load = |(at, id): &(usize, PackageId)| {
+            let loaded = self.registry.manifest(id).map(Loaded::from);
+            let hashed = loaded.as_ref().ok().map(|loaded| loaded.manifest.hashed_json());
+            ((*at, loaded), hashed)
+        };
+        let mut loaded = Vec::with_capacity(share.len());
+        let mut hashed = Vec::with_capacity(share.len());
+        for (one, text) in share.iter().map(load) {
+            loaded.push(one);
+            hashed.push(text);
+        }
+        let dependencies = loaded.iter().filter_map(|(_, loaded)| loaded.as_ref().ok());
+        let count = dependencies.clone().map(|loaded| loaded.dependencies.len()).sum();
+        let mut ids: Vec<PackageId> = Vec::with_capacity(count);
+        dependencies.for_each(|loaded| ids.extend_from_slice(&loaded.dependencies));
         let mut state = self.lock();
-        state.enqueue(dependencies);
-        if let Some(package) = state.packages.get_mut(at) {
-            package.manifest = Some(manifest);
+        state.enqueue(ids);
+        for (at, loaded) in loaded {
+            if let Some(package) = state.packages.get_mut(at) {
+                package.manifest = Some(loaded);
+            }
         }
         let anyone = state.idle > 0;
         drop(state);
         if anyone {
             self.changed.notify_all();
         }
-        let Some(hashed) = hashed else { return };
-        let content = self.registry.content(id, &hashed);
-        if let Some(package) = self.lock().packages.get_mut(at) {
-            package.content = Some(content.map(Box::new));
-        }
+        let content = |((at, id), hashed): (&(usize, PackageId), Option<String>)| {
+            Some((*at, self.registry.content(id, &hashed?).map(Box::new)))
+        };
+        let mut contents = Vec::with_capacity(share.len());
+        contents.extend(share.iter().zip(hashed).filter_map(content));
+        contents
     }
 
     /// Hashes from the bottom up.
@@ -160,40 +195,76 @@ impl ReadAhead<'_> {
         &self,
         resolution: &Resolution,
     ) -> Result<BTreeMap<PackageId, Integrity>, Error> {
-        let mut done: Vec<Integrity> = Vec::with_capacity(resolution.order.len());
-        for (id, dependencies) in resolution.order.iter().zip(&resolution.dependencies) {
-            let Some(manifest) = resolution.packages.get(id) else { continue };
-            let content = match self.until(|state| state.package(id)?.content.take()) {
-                Some(content) => *content?,
-                None => self.registry.content(id, &manifest.hashed_json())?,
-            };
+        let manifests: Vec<&PackageManifest> =
+            resolution.packages.values().map(Box::as_ref).collect();
+        let mut contents = Vec::with_capacity(resolution.order.len());
+        let mut state = self.lock();
+        for id in &resolution.order {
+            let content;
+            (state, content) = self.until(state, |state| state.package(id)?.content.take());
+            contents.push(content.ok_or_else(|| Error::NotFound(id.to_string())).flatten()?);
+        }
+        drop(state);
+        let mut done: Vec<Integrity> = Vec::with_capacity(contents.len());
+        let order = contents.into_iter().zip(&resolution.places).zip(&resolution.dependencies);
+        for ((content, place), dependencies) in order {
+            let Some(manifest) = manifests.get(*place) else { continue };
             let hashes = dependencies.iter().filter_map(|at| Some(done.get(*at)?.as_str()));
             let names = manifest.dependencies.keys().map(String::as_str);
             done.push(content.finish(names.zip(hashes)));
         }
-        Ok(resolution.order.iter().cloned().zip(done).collect())
+        // In the order of the ids, so that nothing is left to sort.
+        let mut by_place: Vec<Option<Integrity>> = vec![None; manifests.len()];
+        for (place, hash) in resolution.places.iter().zip(done) {
+            if let Some(slot) = by_place.get_mut(*place) {
+                *slot = Some(hash);
+            }
+        }
+        let ids = resolution.packages.keys().cloned();
+        Ok(ids.zip(by_place).filter_map(|(id, hash)| Some((id, hash?))).collect())
     }
 }
 
 /// Someone is at work until this is dropped, be it by a panic.
 struct Busy<'s, 'a>(&'s ReadAhead<'a>);
 
+impl<'s, 'a> Busy<'s, 'a> {
+    /// Notes what came of it, and gives the state to go on with.
+    fn done(self, contents: Vec<(usize, Content)>) -> MutexGuard<'s, State> {
+        let Self(shared) = self;
+        std::mem::forget(self);
+        let mut state = shared.lock();
+        state.end(shared);
+        for (at, content) in contents {
+            if let Some(package) = state.packages.get_mut(at) {
+                package.content = Some(content);
+            }
+        }
+        state
+    }
+}
+
 impl Drop for Busy<'_, '_> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.busy -= 1;
-        let anyone = state.idle > 0;
-        drop(state);
-        if anyone {
-            self.0.changed.notify_all();
-        }
+        self.0.lock().end(self.0);
     }
 }
 
 impl PackageSource for ReadAhead<'_> {
     fn manifest(&self, id: &PackageId) -> Result<PackageManifest, Error> {
-        let read = self.until(|state| state.package(id)?.manifest.take());
-        read.unwrap_or_else(|| self.registry.manifest(id))
+        self.registry.manifest(id)
+    }
+
+    fn load(&self, ids: &[PackageId]) -> Vec<Result<Loaded, Error>> {
+        let mut state = self.lock();
+        let mut loaded = Vec::with_capacity(ids.len());
+        for id in ids {
+            let read;
+            (state, read) = self.until(state, |state| state.package(id)?.manifest.take());
+            // It was asked for before.
+            loaded.push(read.unwrap_or_else(|| self.registry.manifest(id).map(Loaded::from)));
+        }
+        loaded
     }
 }
 

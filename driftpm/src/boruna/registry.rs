@@ -3,15 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use super::error::Error;
 use super::files;
 use super::folder::Folder;
 use super::hash::ContentState;
 use super::manifest::{MANIFEST_NAME, PackageManifest};
 use super::name::PackageId;
-use super::resolve::PackageSource;
+use super::parallel;
+use super::resolve::{Loaded, PackageSource};
 
 /// The file that holds a published package's content hash.
 pub const HASH_NAME: &str = "HASH";
@@ -63,7 +62,7 @@ impl Registry {
 
     /// The manifest of whatever is at `<name>/<version>`, unchecked.
     pub(super) fn manifest_at(&self, place: &str) -> Result<PackageManifest, Error> {
-        match self.folder.read_text(&format!("{place}/{MANIFEST_NAME}")) {
+        match self.folder.read_text(&[place, "/", MANIFEST_NAME].concat()) {
             Ok(text) => PackageManifest::from_json(&text),
             Err(error) if files::is_absent(&error) => {
                 Err(Error::NotFound(place.replacen('/', "@", 1)))
@@ -83,7 +82,7 @@ impl Registry {
 
     /// The text of the `HASH` file at `<name>/<version>`.
     pub(super) fn recorded_hash_at(&self, place: &str) -> std::io::Result<Option<String>> {
-        match self.folder.read_text(&format!("{place}/{HASH_NAME}")) {
+        match self.folder.read_text(&[place, "/", HASH_NAME].concat()) {
             Ok(text) => Ok(Some(text.trim().to_string())),
             Err(error) if files::is_absent(&error) => Ok(None),
             Err(error) => Err(error),
@@ -96,13 +95,16 @@ impl Registry {
     ///
     /// `read src/…` or `read dir …`.
     pub(super) fn content(&self, id: &PackageId, hashed: &str) -> Result<ContentState, Error> {
-        ContentState::read_with(&self.folder, &format!("{}/", place(id)), hashed)
+        ContentState::read_with(&self.folder, &[&*place(id), "/"].concat(), hashed)
     }
 }
 
 /// Where in a registry a package is: `<name>/<version>`.
+///
+/// Here and where files are opened, texts are made in one piece: memory that grows is locked
+/// against the other threads each time.
 pub(super) fn place(id: &PackageId) -> String {
-    format!("{}/{}", id.name(), id.version())
+    [id.name(), "/", id.version()].concat()
 }
 
 /// What a manifest in the registry breaks: the rules of every manifest, and that it is for the
@@ -113,7 +115,7 @@ pub(super) fn place(id: &PackageId) -> String {
 /// [`Error::InvalidPackage`].
 pub fn check_manifest(id: &PackageId, manifest: &PackageManifest) -> Result<(), Error> {
     let mut problems = manifest.validate().err().unwrap_or_default();
-    if problems.is_empty() && manifest.label() != id.as_str() {
+    if problems.is_empty() && (manifest.name != id.name() || manifest.version != id.version()) {
         problems.push(format!(
             "the manifest in {}/{} is for {}",
             id.name(),
@@ -133,7 +135,7 @@ impl PackageSource for Registry {
         Self::manifest(self, id)
     }
 
-    fn manifests(&self, ids: &[PackageId]) -> Vec<Result<PackageManifest, Error>> {
-        ids.par_iter().map(|id| Self::manifest(self, id)).collect()
+    fn load(&self, ids: &[PackageId]) -> Vec<Result<Loaded, Error>> {
+        parallel::each(ids, |id| Self::manifest(self, id).map(Loaded::from))
     }
 }

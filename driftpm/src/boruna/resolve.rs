@@ -5,6 +5,7 @@
 //! the walk stops at the first package, in the order of the walk, that can't be loaded, breaks
 //! a rule, or conflicts with one before it. Cycles are looked for only after the walk.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 
@@ -12,6 +13,23 @@ use super::error::Error;
 use super::manifest::PackageManifest;
 use super::name::PackageId;
 use super::registry::check_manifest;
+
+/// A manifest that was read, unchecked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The manifest.
+    pub manifest: Box<PackageManifest>,
+    /// What it depends on, by name; what is not valid is left out.
+    pub dependencies: Vec<PackageId>,
+}
+
+impl From<PackageManifest> for Loaded {
+    fn from(manifest: PackageManifest) -> Self {
+        let mut dependencies = Vec::with_capacity(manifest.dependencies.len());
+        dependencies.extend(manifest.dependency_ids());
+        Self { manifest: Box::new(manifest), dependencies }
+    }
+}
 
 /// Where manifests come from.
 pub trait PackageSource {
@@ -22,9 +40,9 @@ pub trait PackageSource {
     /// [`Error::NotFound`] or whatever went wrong.
     fn manifest(&self, id: &PackageId) -> Result<PackageManifest, Error>;
 
-    /// The manifests of several packages, in the order asked for.
-    fn manifests(&self, ids: &[PackageId]) -> Vec<Result<PackageManifest, Error>> {
-        ids.iter().map(|id| self.manifest(id)).collect()
+    /// The manifests of several packages and their dependencies, in the order asked for.
+    fn load(&self, ids: &[PackageId]) -> Vec<Result<Loaded, Error>> {
+        ids.iter().map(|id| self.manifest(id).map(Loaded::from)).collect()
     }
 }
 
@@ -32,9 +50,11 @@ pub trait PackageSource {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolution {
     /// Every package with its checked manifest.
-    pub packages: BTreeMap<PackageId, PackageManifest>,
+    pub packages: BTreeMap<PackageId, Box<PackageManifest>>,
     /// The same ids, each after its dependencies.
     pub order: Vec<PackageId>,
+    /// For each package in `order`, its place in `packages`.
+    pub places: Vec<usize>,
     /// For each package in `order`, the places there of its dependencies, by name.
     pub dependencies: Vec<Vec<usize>>,
 }
@@ -85,18 +105,25 @@ pub fn resolve(root: &PackageManifest, source: &impl PackageSource) -> Result<Re
             let sorted = by_id.iter().filter_map(|old| found.get_mut(*old)?.take());
             sorted.map(|package| (package.id, package.manifest)).collect()
         },
+        places: order,
     })
 }
 
 /// A package as the walk found it; its dependencies are places in the walk.
 struct Found {
     id: PackageId,
-    manifest: PackageManifest,
+    manifest: Box<PackageManifest>,
     dependencies: Vec<usize>,
 }
 
 /// An id that stands for all versions of its package.
 struct Named(PackageId);
+
+impl Borrow<str> for Named {
+    fn borrow(&self) -> &str {
+        self.0.name()
+    }
+}
 
 impl PartialEq for Named {
     fn eq(&self, other: &Self) -> bool {
@@ -116,37 +143,56 @@ fn id_of(found: &[Found], at: usize) -> Option<&PackageId> {
     found.get(at).map(|package| &package.id)
 }
 
-fn walk(root: &PackageManifest, source: &impl PackageSource) -> Result<Vec<Found>, Error> {
-    // A package is queued once: the walk would skip it when it met it again.
-    let mut places: HashMap<PackageId, usize> = HashMap::new();
-    let mut by_name: HashMap<Named, usize> = HashMap::new();
-    let mut found: Vec<Found> = Vec::new();
-    let mut queue: Vec<PackageId> = Vec::new();
-    for id in root.dependency_ids() {
-        places.insert(id.clone(), queue.len());
-        queue.push(id);
+/// What the walk has met and not yet looked at.
+#[derive(Default)]
+struct Queue {
+    /// The place in the walk of the first package of each name.
+    places: HashMap<Named, usize>,
+    /// Places of packages that have the name of another one before them, and which that is.
+    conflicts: HashMap<usize, PackageId>,
+    waiting: Vec<PackageId>,
+    next: usize,
+}
+
+impl Queue {
+    /// The place of a package. It is queued once: the walk would skip it when it met it again.
+    /// Of one that is in conflict that doesn't matter, for there the walk ends.
+    fn place(&mut self, id: PackageId) -> usize {
+        match self.places.get_key_value(id.name()) {
+            Some((Named(first), place)) if *first == id => return *place,
+            Some((Named(first), _)) => {
+                self.conflicts.insert(self.next, first.clone());
+            }
+            None => {
+                self.places.insert(Named(id.clone()), self.next);
+            }
+        }
+        self.waiting.push(id);
+        self.next += 1;
+        self.next - 1
     }
-    while !queue.is_empty() {
+}
+
+fn walk(root: &PackageManifest, source: &impl PackageSource) -> Result<Vec<Found>, Error> {
+    let mut queue = Queue::default();
+    let mut found: Vec<Found> = Vec::new();
+    for id in root.dependency_ids() {
+        queue.place(id);
+    }
+    while !queue.waiting.is_empty() {
         // Everything queued is one step further from the project than what came before, and
         // can be read at once. It is looked at in turn, so errors keep their order.
-        let wave = std::mem::take(&mut queue);
-        let manifests = source.manifests(&wave);
-        for (id, manifest) in wave.into_iter().zip(manifests) {
-            let manifest = manifest
+        let wave = std::mem::take(&mut queue.waiting);
+        let loaded = source.load(&wave);
+        for (id, loaded) in wave.into_iter().zip(loaded) {
+            let Loaded { manifest, dependencies } = loaded
                 .map_err(|reason| Error::Load { id: id.to_string(), reason: Box::new(reason) })?;
             check_manifest(&id, &manifest)?;
-            if let Some(first) = by_name.insert(Named(id.clone()), found.len()) {
-                let first = id_of(&found, first).map(ToString::to_string).unwrap_or_default();
+            if let Some(first) = queue.conflicts.get(&found.len()) {
+                let first = first.to_string();
                 return Err(Error::Conflict { first, second: id.to_string() });
             }
-            let dependencies = manifest.dependency_ids().map(|dependency| {
-                let next = places.len();
-                *places.entry(dependency).or_insert_with_key(|new| {
-                    queue.push(new.clone());
-                    next
-                })
-            });
-            let dependencies = dependencies.collect();
+            let dependencies = dependencies.into_iter().map(|id| queue.place(id)).collect();
             found.push(Found { id, manifest, dependencies });
         }
     }

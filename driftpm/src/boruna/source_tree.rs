@@ -86,8 +86,8 @@ fn entries(
     package: &str,
     directory: &str,
 ) -> Result<(Directory, Vec<(String, Kind)>), Error> {
-    let path = format!("{package}{directory}");
-    let mut found = Vec::new();
+    let path = [package, directory].concat();
+    let mut found = Vec::with_capacity(16);
     let mut odd = None;
     let opened = folder.open_listed(&path, |name, kind| match name.to_str() {
         Some(name) => found.push(([directory, name].join("/"), kind)),

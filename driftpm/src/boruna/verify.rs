@@ -6,11 +6,10 @@
 //! passes only if every hash, computed from the files of the package and of everything below
 //! it, is the one recorded.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-
-use rayon::prelude::*;
 
 use super::error::{Error, Failure};
 use super::folder::{Folder, Kind};
@@ -18,6 +17,7 @@ use super::hash::ContentState;
 use super::install::{LockfileName, Plan, compare, read_lockfile};
 use super::manifest::{MANIFEST_NAME, PackageManifest};
 use super::name::PackageId;
+use super::parallel;
 use super::project::Project;
 use super::publish::BYTECODE_DIRECTORY;
 use super::registry::{HASH_NAME, Registry, check_manifest};
@@ -30,7 +30,7 @@ use super::source_tree::SOURCE_DIRECTORY;
 /// [`Error::Verification`] with every package that failed, or a directory that can't be read.
 pub fn verify_registry(registry: &Path) -> Result<Vec<String>, Error> {
     let registry = Registry::open(registry)?;
-    let found = scan(registry.folder())?;
+    let found = scan(&registry)?;
     conclude(&registry, &found)
 }
 
@@ -56,7 +56,8 @@ pub fn verify_project(
         .map(|id| Place { name: id.name().to_string(), version: id.version().to_string() })
         .collect();
     found.sort();
-    let ids = conclude(&registry, &found)?;
+    let examined = parallel::each(&found, |place| examine(&registry, place.clone()));
+    let ids = conclude(&registry, &examined)?;
     let plan = Plan::make(&project, &registry)?;
     compare(&name, &locked, &plan.lockfile())?;
     Ok(ids)
@@ -77,76 +78,70 @@ impl Place {
 
 /// What one package's files say, before its dependencies are known.
 struct Examined {
+    place: Place,
     manifest: Result<PackageManifest, Error>,
     recorded: io::Result<Option<String>>,
     state: Option<Result<ContentState, Error>>,
 }
 
-fn conclude(registry: &Registry, places: &[Place]) -> Result<Vec<String>, Error> {
-    let examined: Vec<Examined> = places.par_iter().map(|place| examine(registry, place)).collect();
-    let recorded: HashMap<(&str, &str), &Examined> = places
+fn conclude(registry: &Registry, examined: &[Examined]) -> Result<Vec<String>, Error> {
+    let by_id: HashMap<(&str, &str), &Examined> = examined
         .iter()
-        .zip(&examined)
-        .map(|(place, examined)| ((place.name.as_str(), place.version.as_str()), examined))
+        .map(|one| ((one.place.name.as_str(), one.place.version.as_str()), one))
         .collect();
-    let failures: Vec<Failure> = places
+    let judged = parallel::each(examined, |one| judge(registry, one, &by_id).err());
+    let failures: Vec<Failure> = examined
         .iter()
-        .zip(&examined)
-        .filter_map(|(place, examined)| {
-            let reason = judge(registry, place, examined, &recorded).err()?;
-            Some(Failure { id: place.label(), reason })
-        })
+        .zip(judged)
+        .filter_map(|(one, reason)| Some(Failure { id: one.place.label(), reason: reason? }))
         .collect();
     if failures.is_empty() {
-        Ok(places.iter().map(Place::label).collect())
+        Ok(examined.iter().map(|one| one.place.label()).collect())
     } else {
         Err(Error::Verification(failures))
     }
 }
 
-fn examine(registry: &Registry, place: &Place) -> Examined {
-    let directory = format!("{}/{}", place.name, place.version);
+fn examine(registry: &Registry, place: Place) -> Examined {
+    let directory = [&*place.name, "/", &*place.version].concat();
     let manifest = registry.manifest_at(&directory);
     let recorded = registry.recorded_hash_at(&directory);
-    let package = format!("{directory}/");
+    let package = [&*directory, "/"].concat();
     let read = |manifest| ContentState::read(registry.folder(), &package, manifest);
     let state = manifest.as_ref().ok().map(read);
-    Examined { manifest, recorded, state }
+    Examined { place, manifest, recorded, state }
 }
 
 /// What is wrong with a package, the first thing only: what the original sees, in its order,
 /// then what it doesn't look at.
 fn judge(
     registry: &Registry,
-    place: &Place,
     examined: &Examined,
     all: &HashMap<(&str, &str), &Examined>,
 ) -> Result<(), String> {
+    let place = &examined.place;
     let manifest = examined.manifest.as_ref().map_err(ToString::to_string)?;
-    let mut hashes: Vec<(String, String)> = Vec::new();
+    let mut hashes: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(manifest.dependencies.len());
     let mut absent = None;
+    let unreadable = |error: &io::Error| format!("read dep hash: {error}");
     for (name, version) in &manifest.dependencies {
-        let elsewhere;
         let hash = match all.get(&(name.as_str(), version.as_str())) {
             Some(dependency) => {
                 if dependency.manifest.is_err() {
-                    absent.get_or_insert(format!("{name}@{version}"));
+                    absent.get_or_insert_with(|| format!("{name}@{version}"));
                 }
-                &dependency.recorded
+                let recorded = dependency.recorded.as_ref().map_err(unreadable)?;
+                recorded.as_deref().map(Cow::Borrowed)
             }
             None => {
-                absent.get_or_insert(format!("{name}@{version}"));
+                absent.get_or_insert_with(|| format!("{name}@{version}"));
                 // A broken name builds no path; the rules below name it.
-                elsewhere = PackageId::new(name, version)
+                let recorded = PackageId::new(name, version)
                     .map_or(Ok(None), |id| registry.recorded_hash(&id));
-                &elsewhere
+                recorded.map_err(|error| unreadable(&error))?.map(Cow::Owned)
             }
         };
-        match hash {
-            Ok(Some(text)) => hashes.push((name.clone(), text.clone())),
-            Ok(None) => {}
-            Err(error) => return Err(format!("read dep hash: {error}")),
-        }
+        hashes.extend(hash.map(|hash| (name.as_str(), hash)));
     }
     let recorded = match &examined.recorded {
         Ok(Some(text)) => text,
@@ -158,7 +153,7 @@ fn judge(
         Some(Err(error)) => return Err(error.to_string()),
         None => return Err("not read".to_string()),
     };
-    let hashes = hashes.iter().map(|(name, hash)| (name.as_str(), hash.as_str()));
+    let hashes = hashes.iter().map(|(name, hash)| (*name, hash.as_ref()));
     if state.finish(hashes).as_str() != recorded {
         return Err("hash mismatch".to_string());
     }
@@ -178,38 +173,54 @@ fn judge(
     }
 }
 
-/// Every directory of a registry that holds a package, or should.
+/// Every directory of a registry that holds a package, or should, and what its files say; by
+/// name, then by version as text.
 ///
 /// Below a package's name each directory is a version. A name none of whose directories shows
 /// a trace of a package is searched further down: what is found there can never be resolved,
 /// and is listed under the dotted path it stands in, so that it fails instead of vanishing.
 /// Hidden directories and files beside packages are nobody's package.
-fn scan(registry: &Folder) -> Result<Vec<Place>, Error> {
-    let tops = directories(registry, "")?;
-    let found: Vec<Result<Vec<Place>, Error>> =
-        tops.par_iter().map(|name| scan_name(registry, name)).collect();
-    let mut places = Vec::new();
+fn scan(registry: &Registry) -> Result<Vec<Examined>, Error> {
+    let mut tops = directories(registry.folder(), "")?;
+    tops.sort_unstable();
+    let found = parallel::each(&tops, |top| scan_name(registry, top));
+    let (mut examined, mut others) = (Vec::with_capacity(found.len()), Vec::new());
     for found in found {
-        places.extend(found?);
+        let (first, more) = found?;
+        examined.extend(first);
+        others.extend(more);
     }
-    places.sort();
-    Ok(places)
+    examined.extend(parallel::each(&others, |place| examine(registry, place.clone())));
+    examined.sort_by(|a, b| a.place.cmp(&b.place));
+    Ok(examined)
 }
 
-fn scan_name(registry: &Folder, top: &str) -> Result<Vec<Place>, Error> {
-    let mut places = Vec::new();
+/// The packages below a directory of the registry, the first of them examined.
+fn scan_name(registry: &Registry, top: &str) -> Result<(Option<Examined>, Vec<Place>), Error> {
+    let (mut found, mut others) = (None, Vec::new());
     let mut pending = vec![top.to_string()];
     while let Some(relative) = pending.pop() {
-        let children = directories(registry, &relative)?;
+        let mut children = directories(registry.folder(), &relative)?;
+        children.sort_unstable();
         let name = relative.replace('/', ".");
-        if children.iter().any(|version| has_traces(registry, &relative, &name, version)) {
-            let place = |version| Place { name: name.clone(), version };
-            places.extend(children.into_iter().map(place));
+        let place = |version: &String| Place { name: name.clone(), version: version.clone() };
+        // Nearly always a package is there. Its manifest is read without asking for traces first,
+        // and is one.
+        let first = children.first().filter(|_| relative == top);
+        let first = first.map(|version| examine(registry, place(version)));
+        let traces = first.as_ref().is_some_and(|first| first.manifest.is_ok())
+            || children
+                .iter()
+                .any(|version| has_traces(registry.folder(), &relative, &name, version));
+        if traces {
+            let more = children.get(usize::from(first.is_some())..).unwrap_or_default();
+            others.extend(more.iter().map(place));
+            found = found.or(first);
         } else {
             pending.extend(children.into_iter().map(|child| format!("{relative}/{child}")));
         }
     }
-    Ok(places)
+    Ok((found, others))
 }
 
 /// Whether a directory holds any part of a published package. Sources and bytecode alone count
