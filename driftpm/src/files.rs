@@ -197,6 +197,9 @@ pub fn create_parents_below(root: &Path, path: &RelPath) -> Result<(), FileError
     Ok(())
 }
 
+/// What the names of temporary files begin and end with.
+const TEMPORARY: (&str, &str) = (".drift-", ".tmp");
+
 /// A file that is written under a temporary name beside its place. It is durable only after
 /// [`sync`](Self::sync) or [`sync_file_system`].
 #[derive(Debug)]
@@ -219,8 +222,8 @@ impl Staged {
         let failed = |error| FileError::Io { action: "write", path: shown(destination), error };
         let directory = directory_of(destination);
         let mut file = tempfile::Builder::new()
-            .prefix(".drift-")
-            .suffix(".tmp")
+            .prefix(TEMPORARY.0)
+            .suffix(TEMPORARY.1)
             // What any new file gets, narrowed by the umask; tempfile's habit is 0600.
             .permissions(fs::Permissions::from_mode(0o666))
             .tempfile_in(directory)
@@ -355,6 +358,19 @@ pub fn lock_directory(directory: &Path) -> Result<File, FileError> {
     // Some file systems have no locks. Files stay whole without, so that is no reason to stop.
     let _ = handle.lock();
     Ok(handle)
+}
+
+/// Removes the temporary files that killed programs have left in a directory where whoever writes
+/// has locked it ([`lock_directory`]), as the caller has. What cannot be removed stays.
+pub fn remove_left_behind(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(TEMPORARY.0.as_bytes()) && name.ends_with(TEMPORARY.1.as_bytes()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// The directory in which `path` lies.

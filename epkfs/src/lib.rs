@@ -8,7 +8,8 @@
 //!   [`mount::open_device`] and [`mount::mount_device`], in namespaces of their own;
 //!   [`handover`] does it in a process that stays outside of those.
 //! - [`daemon::lend`] mounts a package for the calling process and what that becomes.
-//! - [`stamp::open`] opens an image without hashing all of it a second time.
+//! - [`stamp::open`] opens an image without hashing all of it a second time; [`own_cache`] is where
+//!   what it needs for that lies.
 //! - [`table::list`] finds mounts, [`control::query`] asks one for its status and counters,
 //!   [`unmount::unmount`] ends one, dead ones included.
 //!
@@ -38,6 +39,7 @@ pub mod log;
 pub mod mount;
 pub mod notify;
 pub mod options;
+pub mod own_cache;
 pub mod policy;
 pub mod session;
 pub mod stamp;

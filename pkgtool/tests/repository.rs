@@ -1,6 +1,14 @@
 //! Repositories: made, signed and checked; fetched from over files, nginx and an object store; and
 //! attacked.
 
+#[path = "../../driftpm/tests/browser/mod.rs"]
+mod browser;
+#[path = "repository/interrupted.rs"]
+mod interrupted;
+#[path = "repository/page.rs"]
+mod page;
+#[path = "repository/readme.rs"]
+mod readme;
 #[path = "../../driftpm/tests/servers/mod.rs"]
 mod servers;
 mod support;
@@ -72,6 +80,37 @@ fn forget(place: &Place) {
     fs::remove_dir_all(place.path("home")).expect("removed");
 }
 
+/// The names in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("there");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// What is left of a way that was gone to its end.
+#[track_caller]
+fn nothing_is_left(place: &Place) {
+    let fetch = place.path("home/cache/epk/fetch");
+    assert_eq!(names(&fetch), ["downloads", "indexes"]);
+    assert_eq!(names(&fetch.join("downloads")), [""; 0]);
+    for indexes in [fetch.join("indexes"), place.path("home/state/epk/indexes")] {
+        let names = names(&indexes);
+        assert!(matches!(&*names, [name] if name.ends_with(".json")), "{names:?}");
+    }
+}
+
+/// The files of a repository, by the paths that servers are asked for.
+fn files_of(root: PathBuf) -> impl Fn(&str) -> Option<Vec<u8>> + Clone + Send + Sync + 'static {
+    move |path| fs::read(root.join(path.trim_start_matches('/').replace("%40", "@"))).ok()
+}
+
+/// The answer of servers that don't have it.
+fn missing() -> Vec<u8> {
+    b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec()
+}
+
 #[test]
 fn published_with_three_commands_and_installed_with_two() {
     let place = Place::app();
@@ -88,16 +127,7 @@ fn published_with_three_commands_and_installed_with_two() {
     assert!(same(&installed(&place, "1"), &place.path("1.epk")));
     let again = pkgtool(&place, &["fetch", "org.example.app"]).ok();
     assert_eq!(again.stdout, "org.example.app@1: is installed\n");
-    // Nothing is left of the way.
-    let left = |folder: &str| {
-        let entries = fs::read_dir(place.path(folder)).expect("there");
-        let names = entries.map(|entry| entry.expect("an entry").file_name());
-        let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    };
-    assert_eq!(left("home/cache/epk/fetch"), ["downloads", "indexes"]);
-    assert_eq!(left("home/cache/epk/fetch/downloads"), [""; 0]);
+    nothing_is_left(&place);
 }
 
 /// A life over every transport: fetch, a new version by difference, a version that is named.
@@ -180,19 +210,13 @@ fn interrupted_and_without_ranges() {
     library[250_000] ^= 1;
     let file = pack(&place, "2", &library);
     pkgtool(&place, &["repo", "add", "repo", &file, "--sign", "repo.key"]).ok();
-    let root = place.path("repo");
-    let read = move |path: &str| {
-        let path = path.trim_start_matches('/').replace("%40", "@");
-        fs::read(root.join(path)).ok()
-    };
-    let missing =
-        b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let read = files_of(place.path("repo"));
     // Packages never come whole by one request.
-    let (bytes, none) = (read.clone(), missing.clone());
+    let bytes = read.clone();
     let server = Own::new(move |path| match bytes(path) {
         Some(bytes) if path.contains("packages") => Answer::Cut(bytes, "\"tag\"", 100_000),
         Some(bytes) => Answer::File(bytes, "\"tag\""),
-        None => Answer::Raw(none.clone()),
+        None => Answer::Raw(missing()),
     });
     add_source(&place, &server.url, &key);
     pkgtool(&place, &["fetch", "org.example.app@1"]).ok();
@@ -206,7 +230,7 @@ fn interrupted_and_without_ranges() {
             );
             Answer::Raw([head.as_bytes(), &bytes].concat())
         }
-        None => Answer::Raw(missing.clone()),
+        None => Answer::Raw(missing()),
     });
     pkgtool(&place, &["source", "remove", "things"]).ok();
     add_source(&place, &server.url, &key);

@@ -141,7 +141,10 @@ impl Fetcher<'_> {
         };
         statement.check_content(&bytes)?;
         // Only to be faster next time.
-        let _ = files::write_atomically(&kept, &bytes);
+        let _ = files::lock_directory(&folder).and_then(|_lock| {
+            files::remove_left_behind(&folder);
+            files::write_atomically(&kept, &bytes)
+        });
         Ok(bytes)
     }
 

@@ -117,6 +117,7 @@ impl Seen {
             }
             _ => {}
         }
+        files::remove_left_behind(&self.folder);
         let document = object([
             ("format", FORMAT.into()),
             ("place", place.into()),

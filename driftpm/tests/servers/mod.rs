@@ -180,6 +180,8 @@ pub(crate) enum Answer {
     File(Vec<u8>, &'static str),
     /// The same, but the connection ends after so many bytes.
     Cut(Vec<u8>, &'static str, usize),
+    /// The same, and before it ends something is done.
+    Then(Vec<u8>, &'static str, usize, Arc<dyn Fn() + Send + Sync>),
     /// These bytes as they are.
     Raw(Vec<u8>),
     /// A byte, again and again, with so much time between.
@@ -259,9 +261,14 @@ fn serve(
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_lowercase(), value))
             .collect();
+        let mut then: Option<Arc<dyn Fn() + Send + Sync>> = None;
         let (bytes, tag, most) = match answer(&path) {
             Answer::File(bytes, tag) => (bytes, tag, usize::MAX),
             Answer::Cut(bytes, tag, most) => (bytes, tag, most),
+            Answer::Then(bytes, tag, most, act) => {
+                then = Some(act);
+                (bytes, tag, most)
+            }
             Answer::Raw(bytes) => {
                 let _ = out.write_all(&bytes);
                 return;
@@ -301,9 +308,12 @@ fn serve(
         );
         let part = &bytes[from..to];
         let sent = &part[..part.len().min(most)];
-        if out.write_all(head.as_bytes()).and_then(|()| out.write_all(sent)).is_err()
-            || sent.len() < part.len()
-        {
+        let written = out.write_all(head.as_bytes()).and_then(|()| out.write_all(sent));
+        if let Some(act) = then {
+            act();
+            return;
+        }
+        if written.is_err() || sent.len() < part.len() {
             return;
         }
     }

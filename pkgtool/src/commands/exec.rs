@@ -9,7 +9,7 @@ use serde_json::json;
 use super::run::{self, RunArgs};
 use crate::exec::{Candidate, Places};
 use crate::exit::{Failure, print_line};
-use crate::input::{TrustArgs, config_home};
+use crate::input::{TrustArgs, cache_home, config_home};
 use crate::launch::ladder::Via;
 use crate::store::{Owner, Store};
 
@@ -52,7 +52,7 @@ pub(crate) struct ExecArgs {
 pub(crate) fn places() -> Places {
     // Without a home there is the system's store all the same.
     let stores = [Owner::User, Owner::System].into_iter().filter_map(|owner| Store::of(owner).ok());
-    Places::new(config_home().as_deref(), stores.collect())
+    Places::new(config_home().as_deref(), cache_home(), stores.collect())
 }
 
 pub(crate) fn exec(args: &ExecArgs) -> Result<(), Failure> {

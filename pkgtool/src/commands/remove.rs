@@ -123,8 +123,7 @@ pub(crate) fn unlink(path: &Path) -> Result<(), Failure> {
 /// Removes the data of a package of which no version is left in any store. False if there are
 /// none, or a version is left.
 fn purge(name: &str) -> Result<bool, Failure> {
-    let left = store::list(&Store::all()?)?;
-    if left.iter().any(|package| package.identity.name == name) {
+    if store::meant(&Store::all()?, &Wanted { name: name.to_owned(), version: None })?.is_some() {
         return Ok(false);
     }
     let folder = user_data::of_package(name)?;

@@ -8,12 +8,12 @@ pub(crate) mod dispatch;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
-use crate::store::commands::Commands;
-use crate::store::{Installed, Owner, Store, list, meant};
+use crate::store::{Installed, Owner, Store, commands, meant};
 
 /// Aliases of all users.
 const SYSTEM_ALIASES: &str = "/etc/epk/commands";
@@ -101,14 +101,20 @@ pub(crate) struct Places {
     /// Folders of aliases, in their order.
     aliases: Vec<(Owner, PathBuf)>,
     stores: Vec<Store>,
+    /// The user's cache.
+    cache: Option<PathBuf>,
 }
 
 impl Places {
-    /// Those of the user whose folder for settings is given, and the system's.
-    pub(crate) fn new(config_home: Option<&Path>, stores: Vec<Store>) -> Self {
+    /// Those of the user whose folders for settings and caches are given, and the system's.
+    pub(crate) fn new(
+        config_home: Option<&Path>,
+        cache: Option<PathBuf>,
+        stores: Vec<Store>,
+    ) -> Self {
         let user = config_home.map(|home| (Owner::User, home.join("epk").join("commands")));
         let system = (Owner::System, PathBuf::from(SYSTEM_ALIASES));
-        Self { aliases: user.into_iter().chain([system]).collect(), stores }
+        Self { aliases: user.into_iter().chain([system]).collect(), stores, cache }
     }
 
     /// Everything that the word may mean, in a stable order: none, one, or several.
@@ -126,12 +132,12 @@ impl Places {
                 return Ok(vec![self.of_alias(alias, *scope)?]);
             }
         }
-        let commands = Commands::read(&self.stores)?;
-        for failure in &commands.unreadable {
+        let found = commands::having(&self.stores, name, self.cache.as_deref(), SystemTime::now())?;
+        for failure in &found.unreadable {
             eprintln!("warning: {}", failure.message());
         }
         let candidate = |package| Candidate::installed(package, Some(name));
-        Ok(commands.having(name).map(candidate).collect())
+        Ok(found.packages.iter().map(candidate).collect())
     }
 
     /// The one thing that the word means.
@@ -173,13 +179,12 @@ impl Places {
                 Ok(Candidate { place, file, command: alias.command, package: None })
             }
             alias::Target::Installed(wanted) => {
-                let installed = list(&self.stores)?;
-                let package = meant(&installed, &wanted).ok_or_else(|| {
+                let package = meant(&self.stores, &wanted)?.ok_or_else(|| {
                     let file = alias.file.display();
                     Failure::launch(format!("`{file}`: the package `{wanted}` is not installed"))
                         .hint("`pkgtool list` says what is installed")
                 })?;
-                Ok(Candidate { place, ..Candidate::installed(package, alias.command.as_deref()) })
+                Ok(Candidate { place, ..Candidate::installed(&package, alias.command.as_deref()) })
             }
         }
     }

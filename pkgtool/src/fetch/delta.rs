@@ -20,6 +20,7 @@ use epk_format::package::BlockIndex;
 use epk_format::signature::Policy;
 use epk_format::{OpenOptions, Package};
 
+use super::work::Work;
 use super::{Fetched, Network, Offer, mismatch, transport};
 use crate::exit::Failure;
 use crate::progress::Downloads;
@@ -35,12 +36,12 @@ const PARALLEL: usize = 4;
 /// Blocks that are wanted, by hash and stored size: where they go.
 type Wanted = HashMap<(Sha256, u32), Vec<u64>>;
 
-/// Fetches the package into `file`; `None` where that is not possible, or no installed package
-/// has anything of it.
+/// Fetches the package into the file of `work`; `None` where that is not possible, or nothing is
+/// installed.
 pub(super) fn fetch(
     network: &Network,
     offer: &Offer,
-    file: &Path,
+    work: &Work,
     dry_run: bool,
 ) -> Result<Option<Fetched>, Failure> {
     let Some(head_size) = offer.release.head_size else { return Ok(None) };
@@ -48,7 +49,7 @@ pub(super) fn fetch(
     if local.is_empty() {
         return Ok(None);
     }
-    let path = file.with_extension("delta");
+    let path = work.delta();
     let failed =
         |error: io::Error| Failure::system(format!("cannot write `{}`", path.display()), &error);
     let target = File::options()
@@ -58,8 +59,6 @@ pub(super) fn fetch(
         .truncate(false)
         .open(&path)
         .map_err(failed)?;
-    // Whoever fetches the same at the same time goes first, and is through when this goes on.
-    target.lock().map_err(failed)?;
     let resumed = target.metadata().map_err(failed)?.len() == offer.release.size;
     target.set_len(offer.release.size).map_err(failed)?;
     let mut bytes = 0;
@@ -102,7 +101,7 @@ pub(super) fn fetch(
     let fetched = fetch_ranges(network, offer, &target, &missing, Some(&bars));
     bars.end();
     fetched.map_err(|error| error.into_failure(&path))?;
-    fs::rename(&path, file).map_err(failed)?;
+    fs::rename(&path, work.file()).map_err(failed)?;
     Ok(Some(Fetched { bytes, reused, placed: None }))
 }
 

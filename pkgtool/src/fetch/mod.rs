@@ -3,6 +3,7 @@
 mod delta;
 mod offers;
 mod updates;
+mod work;
 
 use std::fs;
 use std::io;
@@ -22,6 +23,7 @@ use crate::progress::Downloads;
 use crate::repository::release::hash;
 use crate::store::signers::Signer;
 use crate::store::{self, Admission, Placed, Store};
+use work::Work;
 
 /// What all fetching needs.
 pub(crate) struct Network {
@@ -63,12 +65,19 @@ impl Network {
         (options, admission): (&OpenOptions, &Admission<'_>),
         dry_run: bool,
     ) -> Result<Fetched, Failure> {
+        let there = |placed| Ok(Fetched { bytes: 0, reused: 0, placed: Some(placed) });
         if let Some(placed) = installed(offer, store, options)? {
-            return Ok(Fetched { bytes: 0, reused: 0, placed: Some(placed) });
+            work::forget(&self.cache, offer);
+            return there(placed);
         }
-        make_folder(&self.cache)?;
-        let file = self.cache.join(format!("{}.epk", offer.release.sha256));
-        let mut fetched = match delta::fetch(self, offer, &file, dry_run)? {
+        let work = Work::open(&self.cache, offer)?;
+        // Whoever was waited for may have installed it.
+        if let Some(placed) = installed(offer, store, options)? {
+            work.remove()?;
+            return there(placed);
+        }
+        let file = work.file();
+        let mut fetched = match delta::fetch(self, offer, &work, dry_run)? {
             Some(fetched) => fetched,
             None if dry_run => whole_dry(offer, &file),
             None => self.whole(offer, &file)?,
@@ -80,11 +89,9 @@ impl Network {
             .and_then(|()| store::place(&file, store, options, Some(admission)))
             .and_then(|placed| agree(offer, placed));
         // Right or wrong: nobody should find it here again.
-        let removed = fs::remove_file(&file);
+        let removed = work.remove();
         fetched.placed = Some(placed?);
-        removed.map_err(|error| {
-            Failure::system(format!("cannot remove `{}`", file.display()), &error)
-        })?;
+        removed?;
         Ok(fetched)
     }
 
@@ -190,10 +197,6 @@ fn mismatch(offer: &Offer, message: &str) -> Failure {
 
 fn transport(error: &TransportError) -> Failure {
     Failure::environment(format!("{error} ({})", error.kind.code()))
-}
-
-fn make_folder(folder: &Path) -> Result<(), Failure> {
-    driftpm::files::create_dirs(folder).map_err(Failure::environment)
 }
 
 /// `$XDG_STATE_HOME`, or `$HOME/.local/state`.

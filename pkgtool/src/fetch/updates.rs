@@ -12,7 +12,7 @@ pub(crate) struct Updates<'o> {
     pub(crate) ambiguous: Vec<(String, Vec<String>)>,
 }
 
-/// Compares what is installed, of one store and from old to new, with what is offered.
+/// Compares what is installed, of one store and from old to new, with what is offered, by name.
 pub(crate) fn updates<'o>(installed: &[Installed], offers: &'o [Offer]) -> Updates<'o> {
     let mut updates = Updates::default();
     for (at, package) in installed.iter().enumerate() {
@@ -21,8 +21,7 @@ pub(crate) fn updates<'o>(installed: &[Installed], offers: &'o [Offer]) -> Updat
         if next.is_some_and(|next| next.identity.name == identity.name) {
             continue;
         }
-        let named: Vec<&Offer> =
-            offers.iter().filter(|offer| offer.identity.name == identity.name).collect();
+        let named = of_name(offers, &identity.name);
         let mut sources: Vec<String> = named.iter().map(|offer| offer.source.clone()).collect();
         sources.sort();
         sources.dedup();
@@ -30,13 +29,21 @@ pub(crate) fn updates<'o>(installed: &[Installed], offers: &'o [Offer]) -> Updat
             updates.ambiguous.push((identity.name.clone(), sources));
             continue;
         }
-        let newer = |offer: &&&Offer| {
+        let newer = |offer: &&Offer| {
             offer.fits() && compare_versions(&offer.identity.version, &identity.version).is_gt()
         };
         let newest = named.iter().filter(newer).max_by(|left, right| {
             compare_versions(&left.identity.version, &right.identity.version)
         });
-        updates.newer.extend(newest.map(|offer| (identity.clone(), *offer)));
+        updates.newer.extend(newest.map(|offer| (identity.clone(), offer)));
     }
     updates
+}
+
+/// The offers of a package, out of all in the order of their names.
+fn of_name<'o>(offers: &'o [Offer], name: &str) -> &'o [Offer] {
+    let start = offers.partition_point(|offer| *offer.identity.name < *name);
+    let rest = offers.get(start..).unwrap_or_default();
+    let end = rest.partition_point(|offer| offer.identity.name == name);
+    rest.get(..end).unwrap_or_default()
 }

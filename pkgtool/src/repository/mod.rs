@@ -87,6 +87,7 @@ impl Repository {
             Err(_) if !folder.join(EPK_INDEX).exists() => return Err(no_repository(folder)),
             Err(error) => return Err(file_failure(&error)),
         };
+        files::remove_left_behind(folder);
         Ok((Self { folder: folder.to_owned(), index: read_index(folder)?.1 }, lock))
     }
 

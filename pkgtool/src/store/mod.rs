@@ -73,6 +73,13 @@ impl Store {
 
     /// What is installed, by name, then from old to new. Other files are passed over.
     pub(crate) fn list(&self) -> Result<Vec<Installed>, Failure> {
+        let mut found = self.beginning_with("")?;
+        found.sort_by(|left, right| order(&left.identity, &right.identity));
+        Ok(found)
+    }
+
+    /// The packages whose files' names begin so, in any order.
+    fn beginning_with(&self, beginning: &str) -> Result<Vec<Installed>, Failure> {
         let failed = |error: io::Error| {
             Failure::system(format!("cannot list `{}`", self.folder.display()), &error)
         };
@@ -84,19 +91,42 @@ impl Store {
         let mut found = Vec::new();
         for entry in entries {
             let entry = entry.map_err(failed)?;
-            if let Some(identity) = entry.file_name().to_str().and_then(Identity::of_file_name) {
+            let name = entry.file_name();
+            let name = name.to_str().filter(|name| name.starts_with(beginning));
+            if let Some(identity) = name.and_then(Identity::of_file_name) {
                 found.push(Installed { owner: self.owner, identity, path: entry.path() });
             }
         }
-        found.sort_by(|left, right| order(&left.identity, &right.identity));
         Ok(found)
     }
 
     /// The installed versions of a package, in any order.
     pub(crate) fn versions_of(&self, name: &str) -> Result<Vec<Installed>, Failure> {
-        let mut found = self.list()?;
-        found.retain(|package| package.identity.name == name);
-        Ok(found)
+        self.beginning_with(&name::beginning(name))
+    }
+
+    /// The newest version of a package.
+    fn newest(&self, name: &str) -> Result<Option<Installed>, Failure> {
+        Ok(self.versions_of(name)?.into_iter().max_by(|left, right| order(&left.identity, &right.identity)))
+    }
+
+    /// A version of a package.
+    fn having(&self, name: &str, version: &str) -> Result<Option<Installed>, Failure> {
+        let identity = Identity { name: name.to_owned(), version: version.to_owned() };
+        let path = self.path_of(&identity);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => Ok(Some(Installed { owner: self.owner, identity, path })),
+            // A name that no file may have is no package's.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(Failure::system(format!("`{}`", path.display()), &error)),
+        }
     }
 
     /// Makes it durable that files have gone. A file system that can't sync a folder has removed
@@ -116,7 +146,7 @@ fn order(left: &Identity, right: &Identity) -> Ordering {
 }
 
 /// Everything that is installed: by name, the user's first, each from old to new. So a bare name
-/// means the last one of the first owner that has it, see [`meant`].
+/// means the last one of the first owner that has it, see [`meant_of_each`].
 pub(crate) fn list(stores: &[Store]) -> Result<Vec<Installed>, Failure> {
     let mut found = Vec::new();
     for store in stores {
@@ -129,13 +159,28 @@ pub(crate) fn list(stores: &[Store]) -> Result<Vec<Installed>, Failure> {
     Ok(found)
 }
 
-/// The package that a name, or name and version, means among those that [`list`] found: the
-/// user's before the system's, and of these the newest.
-pub(crate) fn meant<'i>(installed: &'i [Installed], wanted: &Wanted) -> Option<&'i Installed> {
-    installed.iter().filter(|package| wanted.is(&package.identity)).min_by(|left, right| {
-        let newest = order(&right.identity, &left.identity);
-        left.owner.cmp(&right.owner).then(newest)
+/// The packages that the names in a [`list`] mean, each once.
+pub(crate) fn meant_of_each(installed: &[Installed]) -> impl Iterator<Item = &Installed> {
+    let names = installed.chunk_by(|left, right| left.identity.name == right.identity.name);
+    names.filter_map(|versions| {
+        let mut owners = versions.chunk_by(|left, right| left.owner == right.owner);
+        owners.next().and_then(<[_]>::last)
     })
+}
+
+/// The package that a name, or name and version, means: the user's before the system's, and of
+/// these the newest.
+pub(crate) fn meant(stores: &[Store], wanted: &Wanted) -> Result<Option<Installed>, Failure> {
+    for store in stores {
+        let found = match &wanted.version {
+            Some(version) => store.having(&wanted.name, version)?,
+            None => store.newest(&wanted.name)?,
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// The file that a user means by the first word after `run`: with a slash, or with `.epk` at the
@@ -146,8 +191,8 @@ pub(crate) fn file_meant(word: &Path) -> Result<PathBuf, Failure> {
         _ => return Ok(word.to_owned()),
     };
     let wanted = Wanted::parse(text)?;
-    if let Some(package) = meant(&list(&Store::all()?)?, &wanted) {
-        return Ok(package.path.clone());
+    if let Some(package) = meant(&Store::all()?, &wanted)? {
+        return Ok(package.path);
     }
     if word.exists() {
         return Ok(word.to_owned());
@@ -177,31 +222,41 @@ pub(crate) fn is_running(path: &Path) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    fn installed(owner: Owner, name: &str, version: &str) -> Installed {
-        let identity = Identity { name: name.into(), version: version.into() };
-        let path = identity.file_name().into();
-        Installed { owner, identity, path }
-    }
-
     #[test]
     fn what_a_name_means() {
-        let all = [
-            installed(Owner::System, "app", "3.0"),
-            installed(Owner::User, "app", "1.9"),
-            installed(Owner::User, "app", "1.10"),
-            installed(Owner::User, "app", "1.10-rc1"),
-            installed(Owner::System, "tool", "1"),
-        ];
+        let place = tempfile::tempdir().expect("a folder");
+        let store = |owner: Owner, files: &[&str]| {
+            let folder = place.path().join(owner.word());
+            fs::create_dir(&folder).expect("made");
+            for file in files {
+                fs::write(folder.join(format!("{file}.epk")), "").expect("written");
+            }
+            Store { owner, folder }
+        };
+        let user =
+            store(Owner::User, &["app@1.9", "app@1.10", "app@1.10-rc1", "app.x@2", "app%40@7"]);
+        let system = store(Owner::System, &["app@3.0", "tool@1"]);
+        let stores = [user, system];
         let version = |text| {
             let wanted = Wanted::parse(text).expect("a name");
-            meant(&all, &wanted).map(|package| (package.owner, &*package.identity.version))
+            let found = meant(&stores, &wanted).expect("looked for");
+            found.map(|package| (package.owner, package.identity.version))
         };
-        assert_eq!(version("app"), Some((Owner::User, "1.10")));
-        assert_eq!(version("app@1.9"), Some((Owner::User, "1.9")));
-        assert_eq!(version("app@3.0"), Some((Owner::System, "3.0")));
-        assert_eq!(version("tool"), Some((Owner::System, "1")));
-        assert_eq!(version("app@2"), None);
-        assert_eq!(version("other"), None);
+        for (text, owner, expected) in [
+            ("app", Owner::User, "1.10"),
+            ("app@1.9", Owner::User, "1.9"),
+            ("app@3.0", Owner::System, "3.0"),
+            ("app@@7", Owner::User, "7"),
+            ("tool", Owner::System, "1"),
+        ] {
+            assert_eq!(version(text), Some((owner, expected.to_owned())), "{text}");
+        }
+        for text in ["app@2", "other", "ap", &format!("x@{}", "1".repeat(300))] {
+            assert_eq!(version(text), None, "{text}");
+        }
+        let all = list(&stores).expect("listed");
+        let each: Vec<String> = meant_of_each(&all).map(|one| one.identity.to_string()).collect();
+        assert_eq!(each, ["app@1.10", "app.x@2", "app@@7", "tool@1"]);
     }
 
     #[test]

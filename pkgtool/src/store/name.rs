@@ -46,10 +46,15 @@ pub(crate) struct Identity {
     pub(crate) version: String,
 }
 
+/// What the names of the files of a package's versions begin with, and no others.
+pub(super) fn beginning(name: &str) -> String {
+    escape(name) + "@"
+}
+
 impl Identity {
     /// The name of its file.
     pub(crate) fn file_name(&self) -> String {
-        format!("{}@{}{SUFFIX}", escape(&self.name), escape(&self.version))
+        format!("{}{}{SUFFIX}", beginning(&self.name), escape(&self.version))
     }
 
     /// Whose file this is the name of; `None` if the store gives no such name.
