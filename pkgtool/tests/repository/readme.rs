@@ -30,7 +30,7 @@ fn three_commands_publish_and_two_install() {
         Ran::new(&shell.output().expect("ran"))
     };
 
-    let publish = commands("Publish packages with three commands");
+    let publish = commands("Publish packages with");
     assert_eq!(publish.len(), 3, "{publish:?}");
     let said: Vec<Ran> = publish.iter().map(|line| shell(line).ok()).collect();
     let key = said[0].stdout.split(' ').next().expect("a key").to_owned();
