@@ -53,11 +53,16 @@ fn commands_are_handed_over() {
         for verb in [&["fetch", "x"][..], &["search"], &["outdated"], &["update"]] {
             ran(program, verb, &home).fails(1, &["there are no sources"]);
         }
+        for verb in [&["push", "none", "oci://h/n"][..], &["repo", "push", "none", "oci://h/n"]] {
+            ran(program, verb, &home).fails(3, &["`none`"]);
+        }
         let usage = ran(program, &["fetch"], &home);
         assert_eq!(usage.code, Some(2), "{}", usage.stderr);
     }
-    let other = ran(Path::new(REMOTE), &["list"], &home);
-    other.fails(2, &["nothing but talk to servers", "hint: `pkgtool` does"]);
+    for verb in [&["list"][..], &["repo", "init", "x"]] {
+        let other = ran(Path::new(REMOTE), verb, &home);
+        other.fails(2, &["nothing but talk to servers", "hint: `pkgtool` does"]);
+    }
 }
 
 #[test]
