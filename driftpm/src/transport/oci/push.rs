@@ -170,9 +170,14 @@ impl Blob<'_> {
                 // Perhaps the answer to the last request was lost, and not the request.
                 return Ok(if tries == 0 { 0 } else { self.size });
             }
-            match self.upload(&mut piece, &mut told).await {
+            let mut lost = false;
+            match self.upload(&mut piece, &mut lost, &mut told).await {
                 Ok(()) => return Ok(self.size),
-                Err(error) if error.may_pass() && tries < self.registry.settings.retries => {
+                // A registry may still be at the piece that was lost, and then refuse what
+                // follows what it said it had.
+                Err(error)
+                    if (lost || error.may_pass()) && tries < self.registry.settings.retries =>
+                {
                     tries += 1;
                 }
                 Err(error) => return Err(error),
@@ -193,8 +198,13 @@ impl Blob<'_> {
     }
 
     /// One upload from its beginning to its end. Pieces that do not arrive are sent again from
-    /// where the registry says it is.
-    async fn upload(&self, piece: &mut u64, told: &mut Told<'_>) -> Result<(), TransportError> {
+    /// where the registry says it is; then one was `lost`.
+    async fn upload(
+        &self,
+        piece: &mut u64,
+        lost: &mut bool,
+        told: &mut Told<'_>,
+    ) -> Result<(), TransportError> {
         let registry = &self.registry;
         let begin = registry.web.post(registry.url("blobs/uploads/").await?);
         let begin = begin.body("");
@@ -218,6 +228,7 @@ impl Blob<'_> {
                 }
                 Err(error) if error.may_pass() && tries < registry.settings.retries => {
                     tries += 1;
+                    *lost = true;
                     if error.kind == ErrorKind::Timeout {
                         *piece = (*piece / 2).max(LEAST_PIECE);
                     }
