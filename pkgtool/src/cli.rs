@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     add, cat, confine, convert, desktop, diff, doctor, exec, extract, import, inspect, keygen,
-    link, list, ls, mount, mounts, pack, remote, remove, repo, rollback, run, source, trust, umount,
-    verify,
+    link, list, ls, mount, mounts, pack, remote, remove, repo, rollback, run, source, trust,
+    umount, verify,
 };
 use crate::exit::Failure;
 use crate::remote::hand_over;
