@@ -58,11 +58,15 @@ enum Command {
 impl Cli {
     /// What `pkgtool-remote` does.
     pub(crate) fn run_remote(&self) -> Result<(), Failure> {
-        match &self.command {
-            Command::Remote(command) => command.run(),
-            _ => Err(Failure::usage("this program does nothing but talk to servers")
-                .hint("`pkgtool` does everything else")),
-        }
+        let done = match &self.command {
+            Command::Remote(command) => Some(command.run()),
+            Command::Repo(args) => repo::run_remote(args),
+            _ => None,
+        };
+        done.unwrap_or_else(|| {
+            Err(Failure::usage("this program does nothing but talk to servers")
+                .hint("`pkgtool` does everything else"))
+        })
     }
 
     /// What `pkgtool` does.

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use driftpm::files;
+use driftpm::index::{INDEX_TAG, Release, locate};
 use driftpm::keys::{PublicKey, decode_base64};
+use driftpm::problem::Problem;
 use driftpm::transport::Location;
+use driftpm::transport::oci::Reference;
+use epk_format::digest::Sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
@@ -29,7 +33,25 @@ pub(crate) struct Source {
 impl Source {
     /// Where it is.
     pub(crate) fn location(&self) -> Result<Location, Failure> {
-        Location::parse(&self.url).map_err(Failure::environment)
+        match self.reference() {
+            Some(reference) => Ok(Location::of_artifact(&reference?)),
+            None => Location::parse(&self.url).map_err(Failure::environment),
+        }
+    }
+
+    /// Where a package of it is. Registries know their files by hash, others by name.
+    pub(crate) fn file(&self, base: &Location, release: &Release) -> Result<Location, Problem> {
+        let hash = Sha256::from_hex(&release.sha256);
+        match (self.reference(), hash) {
+            (Some(Ok(reference)), Some(hash)) => Ok(Location::of_blob(&reference, &hash)),
+            _ => locate(base, &release.file),
+        }
+    }
+
+    /// The index, if it is in a registry.
+    fn reference(&self) -> Option<Result<Reference, Failure>> {
+        let index = |text| Reference::parse(text)?.with_tag(INDEX_TAG);
+        Reference::is_meant(&self.url).then(|| index(&self.url).map_err(Failure::environment))
     }
 }
 
@@ -86,12 +108,26 @@ impl Sources {
 /// The URL of what a user wrote: a URL, or a folder.
 pub(crate) fn parse_url(text: &str) -> Result<String, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::usage(error);
+    if Reference::is_meant(text) {
+        return repository_in_registry(text).map(|reference| reference.to_string());
+    }
     if text.contains("://") {
         return Ok(Location::parse(text).map_err(|error| usage(&error))?.to_string());
     }
     let folder = std::fs::canonicalize(text)
         .map_err(|error| Failure::environment(format!("`{text}`: {error}")))?;
     Ok(Location::of_directory(&folder).map_err(|error| usage(&error))?.to_string())
+}
+
+/// A repository of packages in a registry, as a user wrote it.
+pub(crate) fn repository_in_registry(text: &str) -> Result<Reference, Failure> {
+    let reference = Reference::parse(text).map_err(Failure::usage)?;
+    if reference.pointer().is_some() {
+        return Err(Failure::usage(format!("`{reference}` has a tag or a digest")).hint(format!(
+            "the index of a repository has the tag `{INDEX_TAG}`, which is not named"
+        )));
+    }
+    Ok(reference)
 }
 
 /// The key id of what a user wrote: a key id, or a public key.

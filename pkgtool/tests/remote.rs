@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use object::{Object as _, ObjectSymbol as _, SymbolKind};
-use support::{Place, Ran};
+use support::{Place, Ran, tool};
 
 const PKGTOOL: &str = env!("CARGO_BIN_EXE_pkgtool");
 const REMOTE: &str = env!("CARGO_BIN_EXE_pkgtool-remote");
@@ -53,11 +53,16 @@ fn commands_are_handed_over() {
         for verb in [&["fetch", "x"][..], &["search"], &["outdated"], &["update"]] {
             ran(program, verb, &home).fails(1, &["there are no sources"]);
         }
+        for verb in [&["push", "none", "oci://h/n"][..], &["repo", "push", "none", "oci://h/n"]] {
+            ran(program, verb, &home).fails(3, &["`none`"]);
+        }
         let usage = ran(program, &["fetch"], &home);
         assert_eq!(usage.code, Some(2), "{}", usage.stderr);
     }
-    let other = ran(Path::new(REMOTE), &["list"], &home);
-    other.fails(2, &["nothing but talk to servers", "hint: `pkgtool` does"]);
+    for verb in [&["list"][..], &["repo", "init", "x"]] {
+        let other = ran(Path::new(REMOTE), verb, &home);
+        other.fails(2, &["nothing but talk to servers", "hint: `pkgtool` does"]);
+    }
 }
 
 #[test]
@@ -65,7 +70,9 @@ fn without_the_other_program() {
     let place = Place::empty();
     let home = place.path("home");
     let alone = place.path("pkgtool");
-    fs::copy(PKGTOOL, &alone).expect("copied");
+    // By another process: a program that is open for writing cannot be executed, and what other
+    // tests start would have it open, too.
+    tool(&place.path(""), "cp", &[PKGTOOL, "pkgtool"]);
     let missing = place.path("pkgtool-remote");
     let said = format!("`{}` is not there", missing.display());
     ran(&alone, &["search"], &home).fails(3, &[&said, "hint: "]);

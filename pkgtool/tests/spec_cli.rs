@@ -1,5 +1,8 @@
 //! Holds `spec/cli.md` and the program together: commands, options, values, JSON, exit statuses.
 
+#[path = "../../driftpm/tests/servers/mod.rs"]
+mod servers;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -37,7 +40,7 @@ fn told_commands() -> impl Iterator<Item = &'static str> {
 /// Commands with commands of their own.
 const VERBS: [(&str, &[&str]); 3] = [
     ("source", &["add", "list", "remove"]),
-    ("repo", &["init", "add", "remove", "sign", "check"]),
+    ("repo", &["init", "add", "remove", "sign", "push", "check"]),
     ("trust", &["list", "add", "remove", "revoke"]),
 ];
 
@@ -324,6 +327,21 @@ fn json_keeps_to_its_schema() {
 }
 
 #[test]
+fn json_of_pushes_keeps_to_its_schema() {
+    let Some(server) = servers::registry(None, false) else { return };
+    let folder = example();
+    let folder = folder.path();
+    let lines = |arguments: &str| check_lines(&pkgtool(folder, arguments));
+    assert_eq!(lines("pack app -o plain.epk --json"), 1);
+    assert_eq!(lines(&format!("push plain.epk {}/hi --json", server.url)), 1);
+    assert_eq!(lines("keygen --json key"), 1);
+    assert!(pkgtool(folder, "repo init repo").status.success());
+    assert_eq!(lines("repo add repo plain.epk --json --sign key"), 2);
+    assert_eq!(lines(&format!("repo push repo {}/all --json", server.url)), 1);
+    assert_eq!(lines(&format!("fetch {}/hi:1 --json", server.url)), 1);
+}
+
+#[test]
 fn exit_statuses_are_as_told() {
     let folder = example();
     let folder = folder.path();
@@ -400,6 +418,13 @@ fn exit_statuses_are_as_told() {
         ("trust add nonsense", 5),
         ("trust add empty", 1),
         ("trust remove ed25519:b6ba+242h2Xj8Rvj0cJ18tf0pxDCfQoqboegikzwqzU=", 1),
+        ("source add a.b oci://h/n:tag --key x", 2),
+        ("fetch oci://h/n", 2),
+        ("push app.epk nowhere", 2),
+        ("push nothing oci://h/n", 3),
+        ("push nonsense oci://h/n", 4),
+        ("repo push nothing oci://h/n", 3),
+        ("repo push nothing oci://h/n:tag", 2),
         ("remove hi@2", 1),
         ("remove", 2),
         ("remove hi", 0),

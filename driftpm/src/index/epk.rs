@@ -118,7 +118,7 @@ impl EpkIndex {
 }
 
 impl Release {
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         for (field, text) in [("arch", &self.arch), ("kernel_api", &self.kernel_api)] {
             check_text(field, text, 1, MAX_WORD)?;
         }
@@ -138,6 +138,12 @@ impl Release {
         self.commands.iter().try_for_each(|command| check_text("commands", command, 1, 62))?;
         self.key_ids.iter().try_for_each(|key| check_text("key_ids", key, 1, MAX_WORD))
     }
+}
+
+/// Checks a name and a version.
+pub(super) fn check_identity(name: &str, version: &str) -> Result<(), String> {
+    check_text("name", name, 1, MAX_WORD)?;
+    check_text("version", version, 1, MAX_WORD)
 }
 
 fn check_text(field: &str, text: &str, least: usize, most: usize) -> Result<(), String> {

@@ -16,12 +16,17 @@
 //! Taken from TUF are numbers, expiry and detached metadata; there is one role, not four: whoever
 //! signs the index also states that it is the newest. Which keys count is the caller's business.
 
+mod artifact;
 mod epk;
 mod fetch;
 mod publish;
 mod seen;
 mod signed;
 
+pub use artifact::{
+    INDEX_TAG, INDEX_TYPE, PACKAGE_TYPE, index_artifact, package_artifact, package_tag,
+    read_package,
+};
 pub use epk::{EPK_INDEX, EPK_KIND, EpkIndex, MAX_EPK_INDEX, Release};
 pub use fetch::{Fetcher, Remote, locate};
 pub use publish::{Publication, publish, statement_path, verify};

@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::download::download;
 use super::error::{ErrorKind, TransportError};
 use super::location::{Location, Scheme};
+use super::oci;
 use super::pace::Pace;
 use super::settings::Settings;
 use super::web::{Connector, client};
@@ -27,6 +28,8 @@ pub struct Client {
     /// Made when it is first needed: local files need no TLS.
     web: OnceLock<Result<Connector, String>>,
     stores: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+    /// Of registries.
+    memory: oci::Memory,
 }
 
 impl std::fmt::Debug for Client {
@@ -42,11 +45,25 @@ impl Client {
     /// The system has no more threads or file descriptors.
     pub fn new(settings: Settings) -> std::io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { settings, runtime, web: OnceLock::new(), stores: Mutex::default() })
+        let (stores, memory) = (Mutex::default(), oci::Memory::default());
+        Ok(Self { settings, runtime, web: OnceLock::new(), stores, memory })
     }
 
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(super) fn memory(&self) -> &oci::Memory {
+        &self.memory
+    }
+
+    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// The HTTP client under all stores.
+    pub(super) fn web(&self, from: &Location) -> Result<reqwest::Client, TransportError> {
+        self.connector(from).map(|connector| reqwest::Client::clone(&connector.0))
     }
 
     fn connector(&self, from: &Location) -> Result<Connector, TransportError> {
@@ -83,6 +100,13 @@ impl Client {
                 Arc::new(builder.with_http_connector(connector).build().map_err(failed)?)
             }
             Scheme::S3 => self.s3(from)?,
+            Scheme::Oci => {
+                return Err(TransportError::new(
+                    ErrorKind::NotFound,
+                    from,
+                    "a registry is no folder of files",
+                ));
+            }
         };
         known().insert(root.to_string(), Arc::clone(&store));
         Ok(store)
@@ -116,6 +140,9 @@ impl Client {
         from: &Location,
         range: Option<GetRange>,
     ) -> Result<GetResult, TransportError> {
+        if from.scheme() == Scheme::Oci {
+            return self.get_from_registry(from, range).await;
+        }
         let store = self.store(from)?;
         let path = StorePath::parse(from.path())
             .map_err(|error| TransportError::new(ErrorKind::NotFound, from, error.to_string()))?;

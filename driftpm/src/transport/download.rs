@@ -40,7 +40,7 @@ pub(super) async fn download(
         match outcome {
             Ok(()) => break,
             // As long as much comes, it is worth going on; if not, only so often.
-            Err(error) if may_pass(&error) && tries < client.settings().retries => {
+            Err(error) if error.may_pass() && tries < client.settings().retries => {
                 let came = part.length().saturating_sub(before);
                 tries = if came >= WORTH_IT { 0 } else { tries + 1 };
             }
@@ -50,10 +50,6 @@ pub(super) async fn download(
     let size = part.length();
     part.finish().map_err(local)?;
     Ok(Downloaded { size, resumed: resumed.unwrap_or(0) })
-}
-
-fn may_pass(error: &TransportError) -> bool {
-    matches!(error.kind, ErrorKind::Timeout | ErrorKind::Network)
 }
 
 /// Makes one request for what is missing and writes what comes.

@@ -19,6 +19,10 @@ pub enum ErrorKind {
     TooLarge,
     /// It has another size than it must have.
     WrongSize,
+    /// It has another hash than it must have, or is of another kind.
+    WrongContent,
+    /// The server does not take what it was given.
+    Refused,
     /// A redirect that is not followed: to a weaker scheme, or one too many.
     Redirect,
     /// No answer, or none any more.
@@ -38,6 +42,8 @@ impl ErrorKind {
             Self::Denied => "TRANSPORT_DENIED",
             Self::TooLarge => "TRANSPORT_TOO_LARGE",
             Self::WrongSize => "TRANSPORT_WRONG_SIZE",
+            Self::WrongContent => "TRANSPORT_WRONG_CONTENT",
+            Self::Refused => "TRANSPORT_REFUSED",
             Self::Redirect => "TRANSPORT_REDIRECT",
             Self::Timeout => "TRANSPORT_TIMEOUT",
             Self::Network => "TRANSPORT_NETWORK",
@@ -101,6 +107,21 @@ impl TransportError {
         };
         Self { broke_off: broke_off(error), ..Self::new(kind, from, message) }
     }
+
+    /// The same for an error of the HTTP client.
+    pub(super) fn of_web(from: &Location, error: &reqwest::Error) -> Self {
+        let kind = kind_of_chain(error);
+        let message = match kind {
+            ErrorKind::Timeout => format!("no answer in time: {}", innermost(error)),
+            _ => innermost(error),
+        };
+        Self { broke_off: true, ..Self::new(kind, from, message) }
+    }
+
+    /// Whether another time may be better.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self.kind, ErrorKind::Timeout | ErrorKind::Network)
+    }
 }
 
 fn broke_off(error: &object_store::Error) -> bool {
@@ -110,13 +131,14 @@ fn broke_off(error: &object_store::Error) -> bool {
     })
 }
 
-fn chain<'a>(
+/// An error and its causes.
+pub(super) fn chain<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |error| error.source())
 }
 
-fn kind_of_chain(error: &object_store::Error) -> ErrorKind {
+fn kind_of_chain(error: &(dyn std::error::Error + 'static)) -> ErrorKind {
     for error in chain(error) {
         if let Some(error) = error.downcast_ref::<reqwest::Error>() {
             if error.is_redirect() {
@@ -135,6 +157,6 @@ fn kind_of_chain(error: &object_store::Error) -> ErrorKind {
     ErrorKind::Network
 }
 
-fn innermost(error: &object_store::Error) -> String {
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }

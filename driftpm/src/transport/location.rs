@@ -1,9 +1,11 @@
-//! Where a file is: a URL of one of four schemes, without anything that could surprise.
+//! Where a file is: a URL of one of a few schemes, without anything that could surprise.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use url::Url;
+
+use super::oci::Reference;
 
 /// How files are reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +18,8 @@ pub enum Scheme {
     Https,
     /// In an object store; the URL's host is the bucket.
     S3,
+    /// In a registry of containers; made of a [`Reference`] only.
+    Oci,
 }
 
 impl Scheme {
@@ -27,6 +31,7 @@ impl Scheme {
             Self::Http => "http",
             Self::Https => "https",
             Self::S3 => "s3",
+            Self::Oci => "oci",
         }
     }
 
@@ -39,6 +44,8 @@ impl Scheme {
     #[must_use]
     pub fn may_lead_to(self, other: Self) -> bool {
         match (self, other) {
+            // Its files are known by their hashes; nothing outside of it is.
+            (Self::Oci, _) => other == Self::Oci,
             (_, Self::File) => self == Self::File,
             (Self::Https | Self::S3, Self::Http) => false,
             _ => true,
@@ -130,6 +137,15 @@ impl Location {
         Ok(Self { scheme, url })
     }
 
+    /// A manifest of a registry, or a file: a blob by its digest or one of the manifest's by its
+    /// title.
+    pub(super) fn of_reference(reference: &Reference, file: Option<&str>) -> Self {
+        let mut url = Url::parse(&reference.to_string())
+            .unwrap_or_else(|error| unreachable!("a reference is a URL: {error}"));
+        url.set_fragment(file);
+        Self { scheme: Scheme::Oci, url }
+    }
+
     /// A directory of this machine. A relative path is taken from the current directory.
     ///
     /// # Errors
@@ -194,6 +210,16 @@ impl Location {
         let wrong = |problem| LocationError::Path { path: reference.to_owned(), problem };
         if reference.is_empty() {
             return Err(wrong("is empty"));
+        }
+        if self.scheme == Scheme::Oci {
+            // Nothing that a URL writes in another way, nor what could be a digest.
+            let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            if !reference.chars().all(fits) {
+                return Err(wrong("is no name of an artifact's file"));
+            }
+            let mut url = self.url.clone();
+            url.set_fragment(Some(reference));
+            return Ok(Self { scheme: self.scheme, url });
         }
         let mut url = self.url.clone();
         {
@@ -299,6 +325,20 @@ mod tests {
         }
         let error = Location::parse("http://u:secret@h/?t=secret").unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn files_of_artifacts() {
+        let reference = Reference::parse("oci://127.0.0.1:5000/a/b:t").unwrap();
+        let folder = Location::of_artifact(&reference);
+        assert_eq!(folder.to_string(), "oci://127.0.0.1:5000/a/b:t");
+        let file = folder.join("epk-index.json.sig").unwrap();
+        assert_eq!(file.to_string(), "oci://127.0.0.1:5000/a/b:t#epk-index.json.sig");
+        for wrong in ["", "a/b", "https://h/x", "oci://h/n", "sha256:00", "a b", "ü"] {
+            assert!(folder.join(wrong).is_err(), "{wrong}");
+        }
+        let base = Location::parse("https://h/").unwrap();
+        assert!(base.join("oci://h/n").is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Fetching files over `file`, `http`, `https` and `s3`, for whoever needs them: nothing here
-//! knows what a package is.
+//! Fetching files over `file`, `http`, `https` and `s3`, and from registries of containers
+//! ([`oci`]), for whoever needs them: nothing here knows what a package is.
 //!
 //! [`Transport`] is the whole interface and blocks; the async runtime stays inside [`Client`].
 //! What is fetched is not yet trusted: callers hold it against a hash or a signature. The
@@ -29,6 +29,7 @@ mod client;
 mod download;
 mod error;
 mod location;
+pub mod oci;
 mod pace;
 mod part;
 mod settings;

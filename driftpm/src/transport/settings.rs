@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::oci::Logins;
+
 /// How to connect, and with what patience.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -28,6 +30,8 @@ pub struct Settings {
     pub root_certificates: Vec<Vec<u8>>,
     /// Of object stores.
     pub s3: S3Settings,
+    /// Of registries of containers.
+    pub logins: Logins,
 }
 
 impl Default for Settings {
@@ -44,6 +48,7 @@ impl Default for Settings {
             proxies: Proxies::default(),
             root_certificates: Vec::new(),
             s3: S3Settings::default(),
+            logins: Logins::default(),
         }
     }
 }

@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // Each test binary uses some of them.
 
+mod registry;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -13,6 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+#[allow(unused_imports)] // As above.
+pub(crate) use registry::{Flaky, registry, uploads};
 
 /// With this variable, a server that is not installed fails the test.
 const DEMAND: &str = "EPK_TEST_SERVERS";
@@ -201,6 +206,13 @@ pub(crate) struct Own {
 impl Own {
     /// Serves what `answer` says about a path.
     pub(crate) fn new(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        Self::of_requests(move |head, _| answer(head.split(' ').nth(1).unwrap_or_default()))
+    }
+
+    /// Serves what `answer` says about the first line and headers of a request, and its body.
+    pub(crate) fn of_requests(
+        answer: impl Fn(&str, &[u8]) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -235,7 +247,7 @@ impl Own {
 
 fn serve(
     stream: &TcpStream,
-    answer: &(dyn Fn(&str) -> Answer + Send + Sync),
+    answer: &(dyn Fn(&str, &[u8]) -> Answer + Send + Sync),
     log: &Mutex<Vec<String>>,
     count: &AtomicUsize,
 ) {
@@ -255,14 +267,18 @@ fn serve(
         }
         count.fetch_add(1, Ordering::SeqCst);
         log.lock().unwrap().push(head.clone());
-        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let headers: BTreeMap<String, &str> = head
             .lines()
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_lowercase(), value))
             .collect();
+        let length = headers.get("content-length").and_then(|length| length.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
         let mut then: Option<Arc<dyn Fn() + Send + Sync>> = None;
-        let (bytes, tag, most) = match answer(&path) {
+        let (bytes, tag, most) = match answer(&head, &body) {
             Answer::File(bytes, tag) => (bytes, tag, usize::MAX),
             Answer::Cut(bytes, tag, most) => (bytes, tag, most),
             Answer::Then(bytes, tag, most, act) => {

@@ -1,10 +1,11 @@
 //! `pkgtool fetch`
 
 use clap::Args;
+use driftpm::transport::oci::Reference;
 use serde_json::json;
 
 use crate::exit::{Failure, print_line};
-use crate::fetch::{Fetched, Network, Offer, choose, offers};
+use crate::fetch::{Fetched, Network, Offer, choose, of_registry, offers};
 use crate::input::TrustArgs;
 use crate::store::signers::AcceptArgs;
 use crate::store::{Admission, Owner, Store, Wanted};
@@ -13,7 +14,8 @@ use crate::store::{Admission, Owner, Store, Wanted};
 ///
 /// Of a bare name the newest version that this machine can run. The index's signature, then size,
 /// SHA-256, PackageHash and the package's signature are checked; what installed packages have is
-/// not fetched again. No other package is fetched with it.
+/// not fetched again. No other package is fetched with it. A package of a registry of containers,
+/// `oci://HOST/NAME:TAG` or `…@sha256:…`, needs no source.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
     /// The packages
@@ -47,18 +49,48 @@ pub(crate) fn fetch(args: &FetchArgs) -> Result<(), Failure> {
     let owner = if args.system { Owner::System } else { Owner::User };
     let options = args.trust.options_for(owner)?;
     let admission = Admission::accepting(&args.accept.accept_signer);
-    let wanted =
-        args.packages.iter().map(|text| Wanted::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let named =
+        args.packages.iter().map(|text| Named::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let in_sources = named.iter().any(|named| matches!(named, Named::Package(_)));
+    if !in_sources && args.from.is_some() {
+        return Err(Failure::usage("`--from` is for packages of sources"));
+    }
     let store = Store::of(owner)?;
     let network = Network::open()?;
-    let offers = offers(&network, args.from.as_deref())?;
+    let offers = if in_sources { offers(&network, args.from.as_deref())? } else { Vec::new() };
     // All are found before the first is fetched.
-    let chosen =
-        wanted.iter().map(|wanted| choose(&offers, wanted)).collect::<Result<Vec<_>, _>>()?;
-    chosen.into_iter().try_for_each(|offer| {
+    let find = |named: &Named| match named {
+        Named::Package(wanted) => choose(&offers, wanted).cloned(),
+        Named::Artifact(reference) => of_registry(&network, reference),
+    };
+    let chosen = named.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    chosen.iter().try_for_each(|offer| {
         let fetched = network.fetch(offer, &store, (&options, &admission), args.dry_run)?;
         report(offer, &fetched, args.dry_run, args.json)
     })
+}
+
+/// What a user names.
+enum Named {
+    /// A package of a source.
+    Package(Wanted),
+    /// A package of a registry.
+    Artifact(Reference),
+}
+
+impl Named {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        if !Reference::is_meant(text) {
+            return Wanted::parse(text).map(Self::Package);
+        }
+        let reference = Reference::parse(text).map_err(Failure::usage)?;
+        if reference.pointer().is_none() {
+            return Err(Failure::usage(format!("`{reference}` has neither a tag nor a digest"))
+                .hint(format!("`{reference}:TAG` names a package"))
+                .hint("`pkgtool source add` is for repositories of packages"));
+        }
+        Ok(Self::Artifact(reference))
+    }
 }
 
 /// Says what was fetched.

@@ -19,6 +19,7 @@ pub(crate) mod ls;
 pub(crate) mod mount;
 pub(crate) mod mounts;
 pub(crate) mod pack;
+pub(crate) mod push;
 pub(crate) mod remote;
 pub(crate) mod remove;
 pub(crate) mod repo;

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use super::fetch::{self, FetchArgs};
+use super::push::{self, PushArgs};
 use super::search::{self, SearchArgs};
 use super::update::{self, OutdatedArgs, UpdateArgs};
 use crate::exit::Failure;
@@ -13,6 +14,7 @@ pub(crate) enum RemoteCommand {
     Search(SearchArgs),
     Outdated(OutdatedArgs),
     Update(UpdateArgs),
+    Push(PushArgs),
 }
 
 impl RemoteCommand {
@@ -23,6 +25,7 @@ impl RemoteCommand {
             Self::Search(args) => search::search(args),
             Self::Outdated(args) => update::outdated(args),
             Self::Update(args) => update::update(args),
+            Self::Push(args) => push::push(args),
         }
     }
 }

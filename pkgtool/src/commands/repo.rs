@@ -8,8 +8,12 @@ use driftpm::keys::PrivateKey;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, print_line};
+use crate::fetch::client;
 use crate::input::TrustArgs;
+use crate::remote::hand_over;
+use crate::repository::push::{PushedRepository, push_repository};
 use crate::repository::{self, Checked, Repository};
+use crate::sources::repository_in_registry;
 use crate::store::{Identity, Wanted};
 
 /// Seconds of a day.
@@ -19,7 +23,7 @@ const DAY: u64 = 86_400;
 ///
 /// Any web server, object store or USB stick can hold the folder; `pkgtool source` and `fetch` use
 /// it. `index.html` in it is a page for people. To change a repository on a server, upload
-/// `packages` first and `epk-index.json.sig` last.
+/// `packages` first and `epk-index.json.sig` last; to registries of containers `push` does it.
 #[derive(Debug, Args)]
 pub(crate) struct RepoArgs {
     #[command(subcommand)]
@@ -76,6 +80,20 @@ enum Verb {
         #[command(flatten)]
         sign: SignArgs,
     },
+    /// Push a signed repository to a registry of containers
+    Push {
+        /// The repository
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+
+        /// Where to: `oci://HOST[:PORT]/NAME`
+        #[arg(value_name = "REFERENCE")]
+        to: String,
+
+        /// Print an object as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Check the index, its signature and every package
     Check {
         /// The repository
@@ -124,7 +142,16 @@ pub(crate) fn repo(args: &RepoArgs) -> Result<(), Failure> {
             let (repository, _lock) = Repository::open(folder)?;
             sign.apply(&repository, folder)
         }
+        Verb::Push { .. } => Err(hand_over()),
         Verb::Check { folder, key, json } => check(folder, key, *json),
+    }
+}
+
+/// What `pkgtool-remote` does of it; `None` for the rest.
+pub(crate) fn run_remote(args: &RepoArgs) -> Option<Result<(), Failure>> {
+    match &args.verb {
+        Verb::Push { folder, to, json } => Some(push(folder, to, *json)),
+        _ => None,
     }
 }
 
@@ -232,6 +259,27 @@ fn read_key(path: &Path) -> Result<PrivateKey, Failure> {
         Failure::new(Exit::Signature, format!("`{}` is no key file: {error}", path.display()))
             .hint("`pkgtool keygen` makes one")
     })
+}
+
+fn push(folder: &Path, to: &str, json: bool) -> Result<(), Failure> {
+    let to = repository_in_registry(to)?;
+    let pushed = push_repository(&client()?, folder, &to)?;
+    let PushedRepository { reference, digest, statement, packages, pushed, sent } = pushed;
+    let number = statement.number;
+    if json {
+        return print_line(json!({
+            "schema": "epk.repo-push/1",
+            "reference": reference.to_string(),
+            "digest": format!("sha256:{digest}"),
+            "number": number,
+            "packages": packages,
+            "pushed": pushed,
+            "sent": sent,
+        }));
+    }
+    print_line(format!(
+        "`{reference}`: state {number}, sha256:{digest}, {packages} packages, {pushed} pushed, {sent} bytes"
+    ))
 }
 
 fn check(folder: &Path, keys: &[String], json: bool) -> Result<(), Failure> {

@@ -24,7 +24,8 @@ enum Verb {
         #[arg(value_parser = parse_name)]
         name: String,
 
-        /// The folder with the index: `https://`, `http://`, `s3://`, `file://`, or a path
+        /// The folder with the index: `https://`, `http://`, `s3://`, `file://`, a path, or in a
+        /// registry of containers `oci://HOST/NAME`
         url: String,
 
         /// Who signs the index: a key id or a public key; more than one if any of them may

@@ -77,7 +77,7 @@ pub(super) fn fetch(
     }
     let package = open(&target).map_err(|error| mismatch(offer, &format!("its head: {error}")))?;
     if package.package_hash().to_string() != offer.release.package_hash {
-        return Err(mismatch(offer, "its head has another PackageHash than the index"));
+        return Err(mismatch(offer, "its head has another PackageHash than was announced"));
     }
     let mut wanted = blocks_of(&package).map_err(|error| mismatch(offer, &error.to_string()))?;
     let mut reused = 0;

@@ -1,5 +1,6 @@
 //! Fetching packages from sources: first the signed index, then the package, then what `add` does.
 
+mod client;
 mod delta;
 mod offers;
 mod updates;
@@ -10,11 +11,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use driftpm::index::Seen;
-use driftpm::transport::{Client, Downloaded, Request, Settings, Transport as _, TransportError};
+use driftpm::transport::{Client, Downloaded, Request, Transport as _};
 use epk_format::OpenOptions;
 use epk_format::digest::Sha256;
 
-pub(crate) use offers::{Offer, choose, offers};
+pub(crate) use client::{client, transport};
+pub(crate) use offers::{Offer, choose, of_registry, offers};
 pub(crate) use updates::{Updates, updates};
 
 use crate::exit::{Exit, Failure};
@@ -45,11 +47,7 @@ pub(crate) struct Fetched {
 impl Network {
     /// Reads what the environment says about the network. Nothing is connected yet.
     pub(crate) fn open() -> Result<Self, Failure> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let user_agent = concat!("pkgtool/", env!("CARGO_PKG_VERSION")).to_owned();
-        let settings = Settings { user_agent, ..Settings::of_variables(&variable) };
-        let client = Client::new(settings)
-            .map_err(|error| Failure::system("cannot use the network", &error))?;
+        let client = client()?;
         let cache = input::cache_home().ok_or_else(|| no_folder("XDG_CACHE_HOME"))?;
         let state = state_home().ok_or_else(|| no_folder("XDG_STATE_HOME"))?;
         let seen = Seen::in_folder(&state.join("epk").join("indexes"));
@@ -138,7 +136,7 @@ fn installed(
     let found = package.package_hash().to_string();
     if found != offer.release.package_hash {
         return Err(Failure::refused(format!(
-            "`{}` is installed with PackageHash {found}, the index of `{}` says {}",
+            "`{}` is installed with PackageHash {found}, `{}` has it with {}",
             offer.identity, offer.source, offer.release.package_hash
         ))
         .hint("a version has one package for ever: somebody has published another one"));
@@ -148,7 +146,7 @@ fn installed(
     Ok(Some(Placed { installed, package, was_there: true }))
 }
 
-/// Holds the file against the index: size, then SHA-256.
+/// Holds the file against what was announced: size, then SHA-256.
 fn check(offer: &Offer, file: &Path) -> Result<(), Failure> {
     let (size, sha256) = fs::File::open(file)
         .and_then(|file| hash(&file))
@@ -158,13 +156,13 @@ fn check(offer: &Offer, file: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!(
-        "{size} bytes with SHA-256 {sha256} came, the index says {} bytes with {}",
+        "{size} bytes with SHA-256 {sha256} came, {} bytes with {} were announced",
         told.size, told.sha256
     );
     Err(mismatch(offer, &message))
 }
 
-/// Holds the verified package against the index: its name, PackageHash and signer.
+/// Holds the verified package against what was announced: its name, PackageHash and signer.
 fn agree(offer: &Offer, placed: Placed) -> Result<Placed, Failure> {
     let undo = |message: String| {
         // It was never meant to be here.
@@ -176,7 +174,7 @@ fn agree(offer: &Offer, placed: Placed) -> Result<Placed, Failure> {
     }
     let hash = placed.package.package_hash().to_string();
     if hash != offer.release.package_hash {
-        return undo(format!("its PackageHash is {hash}, the index says another one"));
+        return undo(format!("its PackageHash is {hash}, another one was announced"));
     }
     // Under `disabled` nobody knows whose signature it is.
     if let Some(signer) = Signer::of(placed.package.signature())
@@ -184,7 +182,7 @@ fn agree(offer: &Offer, placed: Placed) -> Result<Placed, Failure> {
         && !offer.release.key_ids.iter().any(|told| signer.is(told))
     {
         let told = offer.release.key_ids.join("`, `");
-        return undo(format!("it is signed by {signer}, the index says `{told}`"));
+        return undo(format!("it is signed by {signer}, `{told}` was announced"));
     }
     Ok(placed)
 }
@@ -193,10 +191,6 @@ fn mismatch(offer: &Offer, message: &str) -> Failure {
     let Offer { identity, source, .. } = offer;
     let message = format!("`{identity}` of `{source}`: {message} (PACKAGE_MISMATCH)");
     Failure::new(Exit::Signature, message)
-}
-
-fn transport(error: &TransportError) -> Failure {
-    Failure::environment(format!("{error} ({})", error.kind.code()))
 }
 
 /// `$XDG_STATE_HOME`, or `$HOME/.local/state`.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use driftpm::index::{EPK_INDEX, EPK_KIND, EpkIndex, Fetcher, MAX_EPK_INDEX, Release, Remote};
-use driftpm::index::{Signed, locate};
+use driftpm::index::{Signed, read_package};
 use driftpm::problem::Problem;
 use driftpm::progress::Silent;
 use driftpm::transport::Location;
+use driftpm::transport::oci::Reference;
 use epk_format::manifest::Manifest;
 
-use super::Network;
+use super::{Network, transport};
 use crate::exit::Failure;
 use crate::input;
 use crate::repository::{self, now};
@@ -104,11 +105,24 @@ fn of_source(network: &Network, name: &str, source: &Source) -> Result<Vec<Offer
     for (package, releases) in index.packages {
         for (version, release) in releases {
             let identity = Identity { name: package.clone(), version };
-            let location = locate(&base, &release.file).map_err(failed)?;
+            let location = source.file(&base, &release).map_err(failed)?;
             found.push(Offer { source: name.to_owned(), identity, release, location });
         }
     }
     Ok(found)
+}
+
+/// The package that an artifact of a registry is. What is told of it is for the package to prove.
+pub(crate) fn of_registry(network: &Network, reference: &Reference) -> Result<Offer, Failure> {
+    let (_, artifact) = network.client.artifact(reference).map_err(|error| transport(&error))?;
+    let source = reference.to_string();
+    let (name, version, release) = read_package(&artifact)
+        .map_err(|problem| repository::failure(&problem.about(source.as_str())))?;
+    let location = match artifact.layers.first() {
+        Some(layer) => Location::of_blob(reference, &layer.digest),
+        None => Location::of_artifact(reference),
+    };
+    Ok(Offer { source, identity: Identity { name, version }, release, location })
 }
 
 /// The one offer that is meant: of that version, or the newest that this machine can run. Two

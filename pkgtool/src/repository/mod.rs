@@ -3,6 +3,7 @@
 
 mod check;
 mod page;
+pub(crate) mod push;
 pub(crate) mod release;
 
 use std::fs;
@@ -20,6 +21,7 @@ use epk_format::OpenOptions;
 pub(crate) use check::{Checked, check};
 
 use crate::exit::{Exit, Failure};
+use crate::input::open_file;
 use crate::store::{self, Identity, Owner, Store};
 
 /// The folder of packages.
@@ -50,6 +52,7 @@ pub(crate) fn failure(problem: &Problem) -> Failure {
         | "INDEX_EQUIVOCATION"
         | "INDEX_CONTENT_MISMATCH"
         | "INDEX_MEMORY_DAMAGED"
+        | "TRANSPORT_WRONG_CONTENT"
         | "SIGNER_CHANGED" => Exit::Signature,
         "FILE_ERROR" => Exit::Environment,
         code if code.starts_with("TRANSPORT_") => Exit::Environment,
@@ -104,7 +107,9 @@ impl Repository {
         let releases = self.index.packages.entry(identity.name.clone()).or_default();
         // When it was published stays what it was.
         let published = releases.get(&identity.version).map_or_else(now, |old| old.published);
-        let release = release::describe(&placed, name, published)?;
+        let path = &placed.installed.path;
+        let bytes = open_file(path)?;
+        let release = release::describe(path, &bytes, &placed.package, name, published)?;
         releases.insert(identity.version.clone(), release.clone());
         Ok((identity, release))
     }

@@ -1,29 +1,35 @@
 //! What the index says of a package.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 
 use driftpm::index::Release;
+use epk_format::Package;
 use epk_format::digest::{Hasher, Sha256};
 use epk_format::signature::SignatureState;
 
 use crate::exit::Failure;
-use crate::store::Placed;
 
 /// The most bytes of a description in an index.
 const MAX_DESCRIPTION: usize = 1022;
 
-/// Describes a package that has just been verified.
-pub(super) fn describe(placed: &Placed, file: String, published: u64) -> Result<Release, Failure> {
-    let package = &placed.package;
-    let path = &placed.installed.path;
+/// Describes a package that has just been verified. `bytes` are its file's, at `path`.
+pub(crate) fn describe(
+    path: &Path,
+    mut bytes: &File,
+    package: &Package<File>,
+    file: String,
+    published: u64,
+) -> Result<Release, Failure> {
     let manifest = package.parse_manifest().map_err(|error| Failure::manifest(path, &error))?;
     let failed = |error: io::Error| Failure::environment(format!("`{}`: {error}", path.display()));
     let key_ids = match package.signature() {
         SignatureState::Valid(id) | SignatureState::Untrusted(id) => vec![id.to_string()],
         SignatureState::Unsigned | SignatureState::NotChecked => Vec::new(),
     };
-    let (size, sha256) = File::open(path).and_then(|file| hash(&file)).map_err(failed)?;
+    let hashed = bytes.seek(SeekFrom::Start(0)).and_then(|_| hash(bytes));
+    let (size, sha256) = hashed.map_err(failed)?;
     Ok(Release {
         arch: manifest.arch.clone(),
         commands: manifest.commands.keys().cloned().collect(),

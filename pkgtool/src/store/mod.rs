@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use name::{Identity, Wanted, escape};
-pub(crate) use place::{Admission, Placed, place};
+pub(crate) use place::{Admission, Placed, place, verify};
 pub(crate) use version::compare as compare_versions;
 
 use crate::exit::Failure;

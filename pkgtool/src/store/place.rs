@@ -139,7 +139,8 @@ fn identity_of(manifest: Manifest) -> Identity {
     Identity { name: manifest.name, version: manifest.version }
 }
 
-fn verify(
+/// Verifies a package as a whole, as it must be to be placed.
+pub(crate) fn verify(
     source: &Path,
     file: File,
     options: &OpenOptions,

@@ -1,6 +1,8 @@
 //! A folder to pack, the program, and a look into what it made.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod repository;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
