@@ -4,9 +4,10 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     add, cat, confine, convert, desktop, diff, doctor, exec, extract, import, inspect, keygen,
-    link, list, ls, mount, mounts, pack, remote, remove, repo, rollback, run, source, trust, umount,
-    verify,
+    link, list, ls, mount, mounts, pack, remote, remove, repo, rollback, run, source, trust,
+    umount, verify,
 };
+use crate::events;
 use crate::exit::Failure;
 use crate::remote::hand_over;
 
@@ -58,6 +59,7 @@ enum Command {
 impl Cli {
     /// What `pkgtool-remote` does.
     pub(crate) fn run_remote(&self) -> Result<(), Failure> {
+        events::start()?;
         match &self.command {
             Command::Remote(command) => command.run(),
             _ => Err(Failure::usage("this program does nothing but talk to servers")
@@ -67,6 +69,12 @@ impl Cli {
 
     /// What `pkgtool` does.
     pub(crate) fn run(&self) -> Result<(), Failure> {
+        // `mount` has an option of its own for that.
+        match self.command {
+            Command::Mount(_) => {}
+            Command::Run(_) | Command::Exec(_) => events::start().map_err(Failure::into_launch)?,
+            _ => events::start()?,
+        }
         match &self.command {
             Command::Pack(args) => pack::run(args),
             Command::Convert(args) => convert::convert(args),
