@@ -107,7 +107,10 @@ impl Store {
 
     /// The newest version of a package.
     fn newest(&self, name: &str) -> Result<Option<Installed>, Failure> {
-        Ok(self.versions_of(name)?.into_iter().max_by(|left, right| order(&left.identity, &right.identity)))
+        Ok(self
+            .versions_of(name)?
+            .into_iter()
+            .max_by(|left, right| order(&left.identity, &right.identity)))
     }
 
     /// A version of a package.
