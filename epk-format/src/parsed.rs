@@ -68,7 +68,8 @@ impl Parsed {
     ) -> Result<(), Error> {
         let children = self.tree.children(self.record(folder)?);
         let start = usize::try_from(from).unwrap_or(usize::MAX);
-        for (position, &id) in (from..).zip(children.get(start..).unwrap_or_default()) {
+        // In this order: `from` may be the last number that there is.
+        for (&id, position) in children.get(start..).unwrap_or_default().iter().zip(from..) {
             let record = self.record(id)?;
             let name = self.tree.name(record, &self.toc);
             let child = Child { next: position + 1, name, id, kind: record.kind };

@@ -5,17 +5,21 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use epk_format::signature::Policy;
+use epk_format::signature::{Policy, SignatureState};
 use epk_format::trust::TrustedKeys;
 use epk_format::{OpenOptions, Package};
 use nix::fcntl::OFlag;
 use nix::sys::wait::waitpid;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use serde::{Deserialize, Serialize};
 
+use crate::confine;
+use crate::errno;
+use crate::keeper::{Charge, Ours, Unborn};
+use crate::log;
 use crate::mount::{self, MountError};
 use crate::options::Options;
 use crate::policy::{self, PolicyError, Rules};
@@ -23,11 +27,7 @@ use crate::session;
 use crate::signals::Signals;
 use crate::stamp;
 use crate::sys::{self, Fork};
-use crate::table::{self, MountInfo};
 use crate::unmount::{self, UnmountError};
-
-/// Between two looks at whether a mount is still used.
-const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// A mount that answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +174,11 @@ pub fn open(image: &Path, options: &Options) -> Result<Package<File>, Error> {
 /// While someone still uses the mount a signal only hides it, and the last user's leaving ends
 /// it; a second signal ends the process as if nobody had caught it.
 ///
+/// When the mount answers, after `on_ready`, this process gives up all that it doesn't need for
+/// serving ([`confine`]), for good. So it is for programs that end then. What needs more than that,
+/// like unmounting, is done by a process that is forked off before; for that, this one must have
+/// one thread.
+///
 /// # Errors
 /// [`Error`] says.
 pub fn run(
@@ -182,9 +187,61 @@ pub fn run(
     options: &Options,
     on_ready: impl FnOnce(&Ready),
 ) -> Result<(), Error> {
-    let signals = Signals::block().map_err(Error::Start)?;
-    let package = open(image, options)?;
-    serve(package, image, mountpoint, options, &signals, None, on_ready)
+    let mut mounted = false;
+    let result = Signals::block().map_err(Error::Start).and_then(|signals| {
+        let package = open(image, options)?;
+        serve(package, image, mountpoint, options, &signals, None, |ready| {
+            mounted = true;
+            on_ready(ready);
+        })
+    });
+    if let (Err(error), false) = (&result, mounted) {
+        tell_refusal(image, mountpoint, error);
+    }
+    result
+}
+
+/// Logs why nothing was mounted, unless whoever is told that anyway would read it twice.
+fn tell_refusal(image: &Path, mountpoint: &Path, error: &Error) {
+    if log::is_standard_error() {
+        return;
+    }
+    let reject = match error {
+        Error::Package { source, .. } => Some(errno::code(source)),
+        _ => None,
+    };
+    tracing::error!(
+        target: "epkfs::mount",
+        code = reject.map(|(code, _)| code),
+        code_name = reject.map(|(_, name)| name),
+        image = %image.display(),
+        mountpoint = %mountpoint.display(),
+        detail = %error,
+        "not mounted"
+    );
+}
+
+/// Logs what was mounted, where, and behind which walls it is served.
+fn tell_mounted(package: &Package<File>, image: &Path, ready: &Ready) {
+    let (signature, key) = match package.signature() {
+        SignatureState::Unsigned => ("unsigned", None),
+        SignatureState::Valid(id) => ("valid", Some(id)),
+        SignatureState::Untrusted(id) => ("untrusted", Some(id)),
+        SignatureState::NotChecked => ("not-checked", None),
+    };
+    let offered = confine::offered();
+    tracing::info!(
+        target: "epkfs::mount",
+        image = %image.display(),
+        mountpoint = %ready.mountpoint.display(),
+        package_hash = %format_args!("sha256:{}", package.package_hash()),
+        signature,
+        key_id = key.map(tracing::field::display),
+        pid = ready.pid,
+        landlock = offered.landlock.unwrap_or(0),
+        system_call_filter = offered.filter,
+        "mounted"
+    );
 }
 
 /// Mounts an open package and serves it.
@@ -202,72 +259,58 @@ fn serve(
     unmount::clean_dead(mountpoint, options.search_path.as_deref())?;
     let target = fs::canonicalize(mountpoint)
         .map_err(|source| MountError::Mountpoint { path: mountpoint.to_owned(), source })?;
-    let device = mount::mount(&target, &options.mount_options(image.clone()))?;
-    let ours = Arc::new(Ours::at(&target, options));
-
-    if let Some(client) = client {
-        let ours = Arc::clone(&ours);
-        let watching = std::thread::Builder::new().name("client".into());
-        watching.spawn(move || ours.remove_after(&client)).map_err(Error::Start)?;
-    }
-    let waiting = signals.watch(move || ours.remove()).map_err(Error::Start)?;
+    let config = options.config(image.clone());
+    let (walls, gate) = confine::prepare(config.threads > 1).map_err(Error::Start)?;
+    let keeper = Unborn::new().map_err(Error::Start)?;
+    let device = mount::mount(&target, &options.mount_options(image))?;
+    let mut charge = Charge {
+        ours: Ours::at(&target, options.search_path.clone()),
+        mountpoint: target.clone(),
+        remove_folder: client.is_some(),
+        client,
+    };
+    let keeper = match keeper.start(&mut charge) {
+        Ok(keeper) => Arc::new(keeper),
+        Err(error) => {
+            // Room for descriptors.
+            drop((package, device));
+            charge.ours.find(&charge.mountpoint);
+            charge.ours.remove();
+            return Err(Error::Start(error));
+        }
+    };
     let ready = Ready { mountpoint: target, pid: std::process::id() };
-    let result = session::serve(package, device, &options.config(image), || on_ready(&ready));
-    waiting.end();
-    // An aborted connection leaves its mount behind, dead. It is looked for by that, not by its
-    // numbers: these may by now be those of another mount.
-    if let Err(error) = unmount::clean_dead(&ready.mountpoint, options.search_path.as_deref()) {
-        tracing::warn!(%error, "the mount stays");
+    // Before the package is given away; if it never answers, the next line says so.
+    tell_mounted(&package, &config.image, &ready);
+    let signalled = Arc::new(AtomicBool::new(false));
+    let mut waiting = None;
+    let result = session::serve(package, device, &config, Some(gate), || {
+        on_ready(&ready);
+        walls.close()?;
+        let (keeper, signalled) = (Arc::clone(&keeper), Arc::clone(&signalled));
+        waiting = Some(signals.watch(move || {
+            signalled.store(true, Ordering::Relaxed);
+            keeper.unmount()
+        })?);
+        Ok(())
+    });
+    if let Some(waiting) = waiting {
+        waiting.end();
     }
+    let reason = match &result {
+        Err(_) => "error",
+        Ok(()) if signalled.load(Ordering::Relaxed) => "signal",
+        Ok(()) => "unmounted",
+    };
+    tracing::info!(
+        target: "epkfs::mount",
+        mountpoint = %ready.mountpoint.display(),
+        reason,
+        detail = result.as_ref().err().map(tracing::field::display),
+        "no longer mounted"
+    );
+    keeper.end();
     result.map_err(Error::Session)
-}
-
-/// Our entry in the table of mounts.
-struct Ours {
-    mount: Option<MountInfo>,
-    search_path: Option<std::ffi::OsString>,
-}
-
-impl Ours {
-    fn at(target: &Path, options: &Options) -> Self {
-        let mount = table::at(target).ok().flatten().filter(MountInfo::is_epkfs);
-        Self { mount, search_path: options.search_path.clone() }
-    }
-
-    /// Unmounts it, wherever it was moved to, and nothing else that may be mounted there by now.
-    /// Its numbers are its own as long as it is served.
-    fn remove(&self) {
-        let result = self.unmount(false).or_else(|error| match error {
-            UnmountError::Busy(_) => self.unmount(true),
-            other => Err(other),
-        });
-        if let Err(error) = result {
-            tracing::warn!(%error, "the mount stays");
-        }
-    }
-
-    /// Waits for a process's end, then until nobody uses the mount, and unmounts it.
-    fn remove_after(&self, client: &OwnedFd) {
-        while poll(&mut [PollFd::new(client, PollFlags::IN)], None).is_err() {}
-        loop {
-            match self.unmount(false) {
-                // What the client left running. The kernel doesn't tell when that ends.
-                Err(UnmountError::Busy(_)) => {
-                    let _pause = poll(&mut [], Some(&LOOK));
-                }
-                Err(error) => return tracing::warn!(%error, "the mount stays"),
-                Ok(()) => return,
-            }
-        }
-    }
-
-    fn unmount(&self, lazy: bool) -> Result<(), UnmountError> {
-        let Some(ours) = &self.mount else { return Ok(()) };
-        let mounts = table::list().unwrap_or_default();
-        let same = |mount: &&MountInfo| mount.id == ours.id && mount.device == ours.device;
-        let Some(mount) = mounts.iter().find(same) else { return Ok(()) };
-        unmount::remove(mount, lazy, self.search_path.as_deref())
-    }
 }
 
 /// The line that a daemon sends its starter.
@@ -311,8 +354,10 @@ pub fn lend(
         let package = package.take();
         let package = package.ok_or_else(|| Error::Start(io::Error::other("no package")))?;
         let served = serve(package, image, mountpoint, options, &signals, Some(client), on_ready);
-        // An error means that it isn't empty, or not unmounted: then it is better left.
-        let _removed = fs::remove_dir(mountpoint);
+        // Once it was mounted the keeper does it.
+        if !matches!(served, Ok(()) | Err(Error::Session(_))) {
+            let _removed = fs::remove_dir(mountpoint);
+        }
         served
     })
 }

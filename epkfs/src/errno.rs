@@ -78,6 +78,7 @@ impl DamageLog {
     }
 }
 
-fn code(error: &Error) -> (i64, &'static str) {
+/// The reject code of an error, and its name, for log lines.
+pub(crate) fn code(error: &Error) -> (i64, &'static str) {
     error.code().map_or((-1, "IO"), |code| (i64::from(code.number()), code.name()))
 }

@@ -25,6 +25,7 @@ use fuser::{
 use nix::libc;
 
 use crate::attr::{self, Owner};
+use crate::confine::Gate;
 use crate::control::{self, Reporter};
 use crate::linger::{Linger, Serving};
 use crate::profile::Recorder;
@@ -69,6 +70,7 @@ pub(crate) struct EpkFilesystem<S> {
     no_open: bool,
     no_opendir: bool,
     linger: Option<Linger>,
+    gate: Option<Gate>,
 }
 
 impl<S: Source> EpkFilesystem<S> {
@@ -78,6 +80,7 @@ impl<S: Source> EpkFilesystem<S> {
         reporter: Reporter,
         recorder: Option<Recorder>,
         linger: Option<Linger>,
+        gate: Option<Gate>,
     ) -> Self {
         let counters = Counters::default();
         Self {
@@ -89,11 +92,20 @@ impl<S: Source> EpkFilesystem<S> {
             no_open: false,
             no_opendir: false,
             linger,
+            gate,
         }
     }
 
     fn package(&self) -> &Package<S> {
         self.reader.package()
+    }
+
+    /// To be called before the package is looked at. At the first request, and no earlier, all
+    /// queues of the mount are open.
+    fn confine(&self) {
+        if let Some(gate) = &self.gate {
+            gate.close_or_end();
+        }
     }
 
     fn node(&self, inode: INodeNo) -> Result<Node, Errno> {
@@ -142,6 +154,7 @@ impl<S: Source> EpkFilesystem<S> {
 
     /// To be held while a request is answered.
     fn serve(&self, request: &Request) -> Option<Serving<'_>> {
+        self.confine();
         self.linger.as_ref().map(|linger| linger.serve(request.pid()))
     }
 
@@ -254,6 +267,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
         whence: i32,
         reply: ReplyLseek,
     ) {
+        self.confine();
         self.counters.lseek.one();
         // The kernel answers all else itself.
         let wanted = match whence {
@@ -354,6 +368,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        self.confine();
         self.counters.statfs.one();
         let blocks = self.package().image_size().div_ceil(u64::from(attr::BLOCK_SIZE));
         let nodes = self.package().node_count() as u64;
@@ -362,6 +377,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.confine();
         self.counters.xattr.one();
         let value = self.xattrs(ino).and_then(|attributes| {
             let found = attributes.into_iter().find(|(key, _)| key == name.as_bytes());
@@ -371,6 +387,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.confine();
         self.counters.xattr.one();
         let names = self.xattrs(ino).map(|attributes| {
             attributes.into_iter().flat_map(|(name, _)| [name, vec![0]].concat()).collect()

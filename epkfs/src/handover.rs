@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use epk_format::Package;
 use epk_format::source::Source;
@@ -18,6 +19,8 @@ use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
+use crate::confine;
+use crate::log;
 use crate::session::{Config, serve};
 use crate::sys::{self, Fork};
 
@@ -30,12 +33,14 @@ const READY: &[u8] = b"ready";
 pub struct Inherited(Vec<RawFd>);
 
 impl Inherited {
-    /// Those that are open now: ask before this process opens any.
+    /// Those that are open now, but for a log's: ask before this process opens any other.
     #[must_use]
     pub fn now() -> Self {
         let listing = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
         let numbers = listing.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let open: Vec<RawFd> = numbers.filter(|&number| number > 2).collect();
+        let log = log::descriptor();
+        let open: Vec<RawFd> =
+            numbers.filter(|&number| number > 2 && Some(number) != log).collect();
         // The listing's own is among them, and closed by now.
         Self(open.into_iter().filter(|&number| sys::is_open(number)).collect())
     }
@@ -57,7 +62,7 @@ pub struct Handover {
 
 /// Forks the server off, in the user namespace that this process is in.
 ///
-/// Its standard error is this process's until that ends, for what there is to say about damaged
+/// It confines itself ([`crate::confine`]). Its standard error is this process's until that ends, for what there is to say about damaged
 /// blocks; of its other descriptors it holds open only what it needs.
 ///
 /// # Errors
@@ -162,17 +167,20 @@ fn be_server<S: Source + 'static>(
     let mut said = false;
     let serve_one = || -> io::Result<()> {
         let watched = pidfd_open(client, PidfdFlags::empty()).ok();
-        detach(watched.is_some())?;
+        let null = detach(watched.is_some())?;
+        let (walls, gate) = confine::prepare(config.threads > 1)?;
         // The launcher gave up before it had mounted.
         let Some(device) = sys::receive_descriptor(&socket)? else { return Ok(()) };
-        serve(package, device, config, || {
+        serve(package, device, config, Some(gate), || {
             // A launcher that is gone needs no answer. For one that watches, the socket stays open.
             let _sent = (&socket).write_all(READY);
             said = true;
             // The launcher goes on meanwhile.
+            walls.close()?;
             if let Some(client) = watched {
-                leave_standard_error_with(client);
+                leave_standard_error_with(client, null);
             }
+            Ok(())
         })
     };
     match serve_one() {
@@ -191,8 +199,8 @@ fn complain(mut socket: UnixStream, error: &io::Error) -> i32 {
 }
 
 /// Lets go of the launcher's folder and standard streams, but for the error stream if it is
-/// going to be watched.
-fn detach(keep_standard_error: bool) -> io::Result<()> {
+/// going to be watched. Gives what they lead to now.
+fn detach(keep_standard_error: bool) -> io::Result<File> {
     chdir("/")?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(null.as_fd())?;
@@ -200,17 +208,19 @@ fn detach(keep_standard_error: bool) -> io::Result<()> {
     if !keep_standard_error {
         dup2_stderr(null.as_fd())?;
     }
-    Ok(())
+    Ok(null)
 }
 
 /// Closes standard error when `client` ends: whoever reads the other end of it waits for the
 /// client, not for us, who may live on with what the client left running.
-fn leave_standard_error_with(client: OwnedFd) {
+fn leave_standard_error_with(client: OwnedFd, null: File) {
+    let null = Arc::new(null);
+    let elsewhere = Arc::clone(&null);
     let spawned = std::thread::Builder::new().name("stderr".into()).spawn(move || {
         while poll(&mut [PollFd::new(&client, PollFlags::IN)], None).is_err() {}
-        let _closed = detach(false);
+        let _closed = dup2_stderr(elsewhere.as_fd());
     });
     if spawned.is_err() {
-        let _closed = detach(false);
+        let _closed = dup2_stderr(null.as_fd());
     }
 }

@@ -8,6 +8,7 @@
 //!   [`mount::open_device`] and [`mount::mount_device`], in namespaces of their own;
 //!   [`handover`] does it in a process that stays outside of those.
 //! - [`daemon::lend`] mounts a package for the calling process and what that becomes.
+//! - [`confine`] is what keeps a server from everything but its package.
 //! - [`stamp::open`] opens an image without hashing all of it a second time; [`own_cache`] is where
 //!   what it needs for that lies.
 //! - [`table::list`] finds mounts, [`control::query`] asks one for its status and counters,
@@ -32,8 +33,10 @@
 //! what (`pkgtool`'s).
 
 pub mod apart;
+pub mod confine;
 pub mod control;
 pub mod daemon;
+pub mod filter;
 pub mod handover;
 pub mod log;
 pub mod mount;
@@ -61,6 +64,7 @@ mod errno;
 mod filesystem;
 mod fusermount;
 mod inode;
+mod keeper;
 mod linger;
 mod profile;
 mod read;

@@ -20,7 +20,7 @@ use crate::fusermount;
 use crate::table::FILESYSTEM_TYPE;
 
 /// The device through which filesystems are served.
-const DEVICE: &str = "/dev/fuse";
+pub(crate) const DEVICE: &str = "/dev/fuse";
 
 /// Most bytes of one request to read, a usual chunk. The kernel reads ahead twice as much, and so
 /// asks for it in two requests, which two processors answer.

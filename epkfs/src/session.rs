@@ -14,10 +14,12 @@ use nix::unistd::{getgid, getuid};
 
 use crate::attr::Owner;
 use crate::cache::BlockCache;
+use crate::confine::Gate;
 use crate::control::Reporter;
 use crate::errno::DamageLog;
 use crate::filesystem::EpkFilesystem;
 use crate::linger::Linger;
+use crate::mount::DEVICE;
 use crate::profile::Recorder;
 use crate::read::Reader;
 use crate::sys;
@@ -76,15 +78,18 @@ pub fn default_threads() -> usize {
 
 /// Serves a package on `device`, which must be mounted already, until it is unmounted.
 ///
-/// `on_ready` is called when the mount answers. All threads are gone when this returns.
+/// `on_ready` is called when the mount answers, before there is any other thread; what it refuses is
+/// not served. The gate is closed before the first bytes of the package are read. All threads are
+/// gone when this returns.
 ///
 /// # Errors
-/// What the kernel says, before or after `on_ready`.
+/// What the kernel says, before or after `on_ready`, and what that says.
 pub fn serve<S: Source + 'static>(
     package: Package<S>,
     device: OwnedFd,
     config: &Config,
-    on_ready: impl FnOnce(),
+    gate: Option<Gate>,
+    on_ready: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
     let threads = config.threads.max(1);
     let reporter = Reporter::new(&package.package_hash(), &config.image, threads, config.started);
@@ -101,7 +106,7 @@ pub fn serve<S: Source + 'static>(
     );
     let owner = Owner { uid: config.uid, gid: config.gid };
     let linger = Linger::new(&device);
-    let filesystem = EpkFilesystem::new(reader, owner, reporter, recorder, linger);
+    let filesystem = EpkFilesystem::new(reader, owner, reporter, recorder, linger, gate);
 
     let mut loops = fuser::Config::default();
     loops.n_threads = Some(threads);
@@ -110,7 +115,7 @@ pub fn serve<S: Source + 'static>(
     loops.clone_fd = threads > 1 && can_clone(&device);
     // Who may enter is the kernel's decision, by the mount's options.
     let session = Session::from_fd(filesystem, device, SessionACL::All, loops)?;
-    on_ready();
+    on_ready()?;
     session.run()
 }
 
@@ -118,6 +123,6 @@ fn can_clone(device: impl AsFd) -> bool {
     File::options()
         .read(true)
         .write(true)
-        .open("/dev/fuse")
+        .open(DEVICE)
         .is_ok_and(|other| sys::clone_device(device, other).is_ok())
 }

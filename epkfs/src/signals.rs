@@ -24,18 +24,26 @@ impl Signals {
         Ok(Self { before })
     }
 
-    /// Starts a thread that calls `end` at the first signal. A second one takes its usual course.
-    pub(crate) fn watch(&self, end: impl FnOnce() + Send + 'static) -> io::Result<Watch> {
+    /// Starts a thread that calls `end` at the first signal. A second one takes its usual course, and
+    /// so does the first if `end` can't do what it should.
+    pub(crate) fn watch(
+        &self,
+        end: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Watch> {
         let done = Arc::new(AtomicBool::new(false));
         let finished = Arc::clone(&done);
         let thread = std::thread::Builder::new().name("epkfs-signals".into()).spawn(move || {
             let signals = SigSet::from_iter(SIGNALS);
             let next = || signals.wait().ok().filter(|_| !finished.load(Ordering::Acquire));
-            if next().is_none() {
-                return;
-            }
-            end();
-            if let Some(signal) = next() {
+            let Some(first) = next() else { return };
+            let last = match end() {
+                Ok(()) => next(),
+                Err(error) => {
+                    tracing::warn!(target: "epkfs::mount", %error, "the mount stays");
+                    Some(first)
+                }
+            };
+            if let Some(signal) = last {
                 let sent = signals.thread_unblock().and_then(|()| kill(Pid::this(), signal));
                 if let Err(errno) = sent {
                     tracing::warn!(%errno, "the second signal is lost");

@@ -30,8 +30,12 @@ impl Supervisor {
     /// Tells how it went. At most once.
     pub(crate) fn tell(&self, outcome: Result<&Ready, &Error>) {
         if let Some(number) = self.ready_fd {
-            let told = inherited_descriptor(number)
-                .and_then(|descriptor| notify::write_line(File::from(descriptor), outcome));
+            let told = match number {
+                1 => notify::write_line(io::stdout(), outcome),
+                2 => notify::write_line(io::stderr(), outcome),
+                _ => inherited_descriptor(number)
+                    .and_then(|descriptor| notify::write_line(File::from(descriptor), outcome)),
+            };
             warn("--ready-fd", told);
         }
         if let (Ok(ready), Some(socket)) = (outcome, &self.socket) {

@@ -89,6 +89,44 @@ pub(crate) fn close_inherited(number: RawFd) {
     unsafe { libc::close(number) };
 }
 
+/// Closes everything but the standard streams and `kept`, whoever owns it. For a process that ends by
+/// [`exit`], without a return to where the owners are. It needs no descriptor for that, from Linux
+/// 5.9 on.
+///
+/// # Errors
+/// When an older kernel's `/proc` can't be read.
+pub(crate) fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
+    let mut kept: Vec<RawFd> =
+        kept.iter().copied().filter(|&number| number > libc::STDERR_FILENO).collect();
+    kept.sort_unstable();
+    let mut first = libc::STDERR_FILENO + 1;
+    for after in kept.iter().copied().chain([RawFd::MAX]) {
+        if first < after {
+            // SAFETY: the owners are never used again, as the caller promises, so nobody closes
+            // twice what is closed here.
+            let result = unsafe { libc::syscall(libc::SYS_close_range, first, after - 1, 0) };
+            if nix::errno::Errno::result(result).is_err() {
+                return close_listed(&kept);
+            }
+        }
+        first = after.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// The same, one by one.
+fn close_listed(kept: &[RawFd]) -> io::Result<()> {
+    let numbers: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > libc::STDERR_FILENO && !kept.contains(number))
+        .collect();
+    for number in numbers {
+        // SAFETY: as above.
+        unsafe { libc::close(number) };
+    }
+    Ok(())
+}
+
 /// The two sides of [`fork`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fork {
@@ -233,12 +271,21 @@ pub fn restrict_mounts(path: &CStr, flags: u64) -> nix::Result<()> {
     nix::errno::Errno::result(result).map(drop)
 }
 
-/// Filters the system calls of this process, and of all that it becomes and makes, by a program
-/// of the kernel's (seccomp(2)). `no_new_privs` must be set before.
+/// Filters the system calls of this process, which must have one thread, and of all that it becomes
+/// and makes, by a program of the kernel's (seccomp(2)). `no_new_privs` must be set before.
 ///
 /// # Errors
 /// What the system says.
 pub fn filter_system_calls(program: &[libc::sock_filter]) -> nix::Result<()> {
+    filter(program, 0)
+}
+
+/// The same for all threads of this process, at once.
+pub(crate) fn filter_all_threads(program: &[libc::sock_filter]) -> nix::Result<()> {
+    filter(program, libc::SECCOMP_FILTER_FLAG_TSYNC)
+}
+
+fn filter(program: &[libc::sock_filter], flags: libc::c_ulong) -> nix::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_| nix::errno::Errno::EINVAL)?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     // SAFETY: the kernel copies the program, whose length is given, and writes nothing to it.
@@ -246,12 +293,26 @@ pub fn filter_system_calls(program: &[libc::sock_filter]) -> nix::Result<()> {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
-            // Without it old kernels switch on a costly protection, which this filter needs not.
-            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            // Without it old kernels switch on a costly protection, which no filter here needs.
+            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW | flags,
             &raw const program,
         )
     };
-    nix::errno::Errno::result(result).map(drop)
+    match nix::errno::Errno::result(result)? {
+        0 => Ok(()),
+        // A thread with filters of its own, which these can't be put behind.
+        _ => Err(nix::errno::Errno::EBUSY),
+    }
+}
+
+/// Whether the kernel can filter system calls, and end a process for one.
+pub(crate) fn can_filter_system_calls() -> bool {
+    let action = libc::SECCOMP_RET_KILL_PROCESS;
+    // SAFETY: the call reads a u32 at the pointer, which is valid for that, and changes nothing.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action)
+    };
+    result == 0
 }
 
 /// The version of Landlock that the kernel has (landlock(7)), from 1.

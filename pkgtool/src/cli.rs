@@ -7,6 +7,7 @@ use crate::commands::{
     link, list, ls, mount, mounts, pack, remote, remove, repo, rollback, run, source, trust,
     umount, verify,
 };
+use crate::events;
 use crate::exit::Failure;
 use crate::remote::hand_over;
 
@@ -58,6 +59,7 @@ enum Command {
 impl Cli {
     /// What `pkgtool-remote` does.
     pub(crate) fn run_remote(&self) -> Result<(), Failure> {
+        events::start()?;
         let done = match &self.command {
             Command::Remote(command) => Some(command.run()),
             Command::Repo(args) => repo::run_remote(args),
@@ -71,6 +73,12 @@ impl Cli {
 
     /// What `pkgtool` does.
     pub(crate) fn run(&self) -> Result<(), Failure> {
+        // `mount` has an option of its own for that.
+        match self.command {
+            Command::Mount(_) => {}
+            Command::Run(_) | Command::Exec(_) => events::start().map_err(Failure::into_launch)?,
+            _ => events::start()?,
+        }
         match &self.command {
             Command::Pack(args) => pack::run(args),
             Command::Convert(args) => convert::convert(args),

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use epk_format::manifest::ManifestError;
 
+use crate::events;
+
 /// The exit statuses of every command but `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -93,6 +95,7 @@ impl Failure {
 
     /// What went wrong with a package's file.
     pub(crate) fn package(path: &std::path::Path, error: &epk_format::Error) -> Self {
+        events::refused(path, error);
         Self::new(exit_of(error), format!("`{}`: {error}", path.display()))
     }
 
@@ -108,6 +111,7 @@ impl Failure {
 
     /// What is wrong with a package's manifest.
     pub(crate) fn manifest(path: &std::path::Path, error: &ManifestError) -> Self {
+        events::manifest_refused(path, error);
         Self::new(manifest_exit(error), format!("`{}`: {error}", path.display()))
     }
 

@@ -16,6 +16,7 @@ use epkfs::policy::{self, PolicyError, Rules};
 use epkfs::stamp;
 use nix::sys::utsname::uname;
 
+use crate::events;
 use crate::exit::{Exit, Failure};
 use crate::store::Owner;
 
@@ -161,7 +162,8 @@ pub(crate) fn open_file(path: &Path) -> Result<File, Failure> {
 pub(crate) fn open_package(path: &Path, options: &OpenOptions) -> Result<Package<File>, Failure> {
     match cache_home() {
         Some(cache) => stamp::open(open_file(path)?, options, &cache, SystemTime::now())
-            .map_err(|error| Failure::opening(path, &error, options)),
+            .map_err(|error| Failure::opening(path, &error, options))
+            .inspect(|package| events::opened(path, package)),
         None => open_in_full(path, options),
     }
 }
@@ -170,6 +172,7 @@ pub(crate) fn open_package(path: &Path, options: &OpenOptions) -> Result<Package
 pub(crate) fn open_in_full(path: &Path, options: &OpenOptions) -> Result<Package<File>, Failure> {
     Package::open(open_file(path)?, options)
         .map_err(|error| Failure::opening(path, &error, options))
+        .inspect(|package| events::opened(path, package))
 }
 
 /// The word for a signature's state, and whose it is (`spec/signature.md` §6).

@@ -9,6 +9,7 @@ mod deep;
 mod desktop;
 mod diff;
 mod doctor;
+mod events;
 mod exec;
 mod exit;
 mod extract;

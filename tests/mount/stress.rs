@@ -96,7 +96,7 @@ fn read_everything(format: Format, chunk_size: u32) {
     // Blocks came and went: else this was no small cache.
     let blocks = 13_000_000 / u64::from(chunk_size);
     assert!(counters.blocks_loaded > 3 * blocks, "{counters:?}");
-    assert_eq!(place.log(), Vec::<serde_json::Value>::new());
+    assert_eq!(place.damage(), Vec::<serde_json::Value>::new());
 }
 
 /// Reads a stretch by read(2) or through a mapping, and compares it.

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::binaries::binary;
 use crate::files::temp_folder;
+use crate::processes;
 
 /// How long a healthy daemon may take to answer on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,6 +86,12 @@ impl Place {
     pub fn log(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(self.log_path()).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// Those of them that tell of damage.
+    #[must_use]
+    pub fn damage(&self) -> Vec<serde_json::Value> {
+        self.log().into_iter().filter(|line| line["target"] == "epkfs::damage").collect()
     }
 
     fn log_path(&self) -> PathBuf {
@@ -173,6 +180,12 @@ impl Daemon {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("the daemon is there");
+    }
+
+    /// Kills it and its keeper, and waits for its end: a dead mount is left.
+    pub fn kill(&mut self) {
+        processes::kill_server_and_keeper(self.pid());
+        self.wait();
     }
 
     /// Stops it, and waits until it has stopped.

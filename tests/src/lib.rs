@@ -7,6 +7,7 @@ pub mod app;
 pub mod binaries;
 pub mod daemon;
 pub mod disk;
+pub mod failing;
 pub mod files;
 pub mod generated;
 pub mod map;

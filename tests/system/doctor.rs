@@ -6,7 +6,6 @@ use epk_tests::app::App;
 use epk_tests::daemon::Place;
 use epk_tests::tool::{self, Outcome};
 use epk_tests::tree::Tree;
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::scene::{Lacks, Scene, root};
@@ -48,6 +47,13 @@ fn three_findings_of_user_namespaces_by_doing() {
     assert_eq!(fine("mounting"), triple("ok", FINE, false));
     assert_eq!(fine("run"), triple("ok", "userns", false));
     assert_eq!(fine("kernel").1, FINE);
+    let offered = epkfs::confine::offered();
+    let confined = match (offered.filter, offered.landlock) {
+        (true, Some(_)) => triple("ok", FINE, false),
+        (false, None) => triple("note", "absent", true),
+        _ => triple("note", "partial", true),
+    };
+    assert_eq!(fine("confinement"), confined);
     let lacks = Lacks { namespaces: true, ..Lacks::default() };
     let absent = examined(&mut scene.pkgtool(lacks, words), 1);
     assert_eq!(absent("user-namespaces"), triple("problem", "absent", true));
@@ -84,8 +90,7 @@ fn a_dead_mount_is_found_and_the_remedy_helps() {
         epk_format::write::Compression::Zlib,
     );
     let mut daemon = place.mount(&[]);
-    daemon.signal(Signal::SIGKILL);
-    let _killed = daemon.wait();
+    daemon.kill();
     let done = tool::run(["doctor", "--json"]).exits(1);
     let report = &done.json()[0];
     let mounts = report["findings"].as_array().expect("an array").iter();

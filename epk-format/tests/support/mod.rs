@@ -9,6 +9,7 @@ use epk_format::digest::Sha256;
 use epk_format::write::{ContentId, Contents, PlanEntry};
 
 pub mod v2;
+pub mod v2_parts;
 
 pub const MANIFEST: &[u8] = b"name = \"org.example.vec\"\nversion = \"1.2.3\"\narch = \"x86-64\"\n\
 kernel_api = \"0.5\"\nentry = \"/bin/app\"\n";

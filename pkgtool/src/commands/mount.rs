@@ -1,6 +1,5 @@
 //! `pkgtool mount`
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -10,6 +9,7 @@ use epkfs::daemon::{self, Error, ErrorKind};
 use epkfs::log::{self, Destination};
 use epkfs::options::Options;
 
+use crate::events;
 use crate::exit::{Exit, Failure};
 use crate::input::{self, TrustArgs, Verify};
 
@@ -62,14 +62,9 @@ pub(crate) fn mount(args: &MountArgs) -> Result<(), Failure> {
     // The strictest wins.
     options.signature = options.signature.max(args.trust.signature.map(Policy::from));
     input::open_file(&args.file)?;
+    options.log = options.log.or_else(events::file);
     log::start(match &options.log {
-        Some(path) => Destination::File(
-            File::options()
-                .create(true)
-                .append(true)
-                .open(path)
-                .map_err(|error| Failure::system(format!("`{}`", path.display()), &error))?,
-        ),
+        Some(path) => Destination::File(events::open(path)?),
         None if args.foreground => Destination::StandardError,
         None => Destination::System,
     });

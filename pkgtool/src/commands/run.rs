@@ -8,6 +8,7 @@ use clap::{Args, FromArgMatches as _};
 use epk_format::manifest::{ApiVersion, Manifest};
 use epkfs::handover::Inherited;
 
+use crate::events;
 use crate::exit::{Failure, print_line};
 use crate::input::{self, TrustArgs, Verify, open_in_full, open_package};
 use crate::isolation::{self, Data, Facts, Level, Plan, Program};
@@ -105,9 +106,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     if let Data::Folder(folder) = &data {
         user_data::prepare(folder)?;
     }
+    let image = launch.image.clone();
     match launch.run().map_err(Failure::into_launch) {
         Ok(never) => match never {},
-        Err(failure) => Err(failure),
+        Err(failure) => {
+            events::not_launched(&image, &failure);
+            Err(failure)
+        }
     }
 }
 
@@ -124,6 +129,7 @@ fn prepare(args: &RunArgs, inherited: Inherited) -> Result<(Launch, Data), Failu
     manifest
         .check_compatibility(&input::host(args.kernel_api))
         .map_err(|error| Failure::manifest(file, &error))?;
+    events::compatible(file, &manifest);
     let choice = choose(&manifest, words);
     check_target(&package, &choice.target)?;
     let image = absolute(file)?;

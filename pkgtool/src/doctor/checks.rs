@@ -89,6 +89,26 @@ pub(super) fn landlock() -> Finding {
     }
 }
 
+/// What a server of a mount is kept from by.
+pub(super) fn confinement() -> Finding {
+    const CHECK: &str = "confinement";
+    let note = |result, found| {
+        Finding::new(CHECK, State::Note, result, found)
+            .remedy("use a kernel with CONFIG_SECCOMP_FILTER and CONFIG_SECURITY_LANDLOCK")
+    };
+    let offered = epkfs::confine::offered();
+    match (offered.filter, offered.landlock.is_some()) {
+        (true, true) => Finding::ok(
+            CHECK,
+            "fine",
+            "servers are kept in by Landlock and a filter of system calls",
+        ),
+        (true, false) => note("partial", "servers are kept in by a filter of system calls only"),
+        (false, true) => note("partial", "servers are kept in by Landlock only"),
+        (false, false) => note("absent", "the kernel has nothing to keep servers in"),
+    }
+}
+
 fn lacking(error: &io::Error) -> String {
     format!("the kernel has none: {error}")
 }

@@ -70,6 +70,7 @@ pub(crate) fn examine() -> Vec<Finding> {
     let [user_namespaces, mounting] = namespaces::examine();
     let mut findings =
         vec![checks::kernel(), device, helper, user_namespaces, mounting, checks::landlock()];
+    findings.push(checks::confinement());
     findings.push(binfmt::examine());
     findings.push(checks::mounts());
     findings.push(checks::way(&findings));

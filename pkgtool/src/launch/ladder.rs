@@ -76,6 +76,15 @@ impl Source {
         }
     }
 
+    /// The word for how it is made visible.
+    pub(crate) fn way(&self) -> &'static str {
+        match self {
+            Self::Own => "userns",
+            Self::Lent(..) => "fuse",
+            Self::Extracted(_) => "extract",
+        }
+    }
+
     /// Takes the host's mount out of sight once it is bound in a view. It is served on.
     pub(crate) fn hide(&self) {
         let Self::Lent(_, server) = self else { return };
@@ -144,6 +153,8 @@ impl Ladder<'_> {
         log::start(log::Destination::System);
         let ready =
             daemon::lend(package, self.image, folder.path(), &options).map_err(|error| {
+                // It is empty, so it goes without a descriptor, of which there may be none left.
+                let _removed = std::fs::remove_dir(folder.path());
                 error.hints().into_iter().fold(Failure::launch(&error), Failure::hint)
             })?;
         // The server removes it.

@@ -32,6 +32,7 @@ use epkfs::log;
 use epkfs::mount::{Attempt, MountOptions, mount_device, open_device};
 use epkfs::session::Config;
 
+use crate::events;
 use crate::exit::{Exit, Failure};
 use crate::isolation::{self, Mount, Namespace, PACKAGE, Plan, USER_DATA};
 use crate::loader::program::{self, Execution};
@@ -80,6 +81,7 @@ impl Launch {
         };
         let Rung { source, view } = ladder.climb(&mut package)?;
         let mut plan = self.plan;
+        events::launching(&self.image, &self.target, &plan, source.way());
         if !view {
             return Err(launch_without_view(
                 execution,

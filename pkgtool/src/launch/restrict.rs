@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use epkfs::filter::{
+    ARCHITECTURE, EQUAL, LOAD, NUMBER, RETURN, X86, X86_64, argument, error, jump, statement,
+};
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
     PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
@@ -70,22 +73,6 @@ fn rights(access: Access, path: &Path) -> BitFlags<AccessFs> {
     if path.is_dir() { rights } else { rights & AccessFs::from_file(KNOWN) }
 }
 
-const fn statement(code: u32, k: u32) -> libc::sock_filter {
-    jump(code, k, 0, 0)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the kernel's codes have 16 bits")]
-const fn jump(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt, jf, k }
-}
-
-const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-
-/// <linux/audit.h>: AUDIT_ARCH_X86_64 and AUDIT_ARCH_I386.
-const ARCH_64: u32 = 0xC000_003E;
-const ARCH_32: u32 = 0x4000_0003;
 /// ioctl(2) of 64-bit programs, of those with 32-bit pointers (x32), and of 32-bit ones.
 const IOCTL_64: u32 = 16;
 const IOCTL_X32: u32 = 0x4000_0000 | 514;
@@ -95,18 +82,15 @@ const TIOCSTI: u32 = 0x5412;
 /// The same by a detour: pastes what is selected on a virtual console.
 const TIOCLINUX: u32 = 0x541C;
 
-/// Where `struct seccomp_data` has the number, the architecture, and the low half of the second
-/// argument: the kernel looks at no more of an ioctl's command.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const COMMAND: u32 = 24;
+/// The kernel looks at no more than the low half of an ioctl's command.
+const COMMAND: u32 = argument(1);
 
 /// Refuses (EPERM) to put words into the mouth of whoever else reads the terminal: the shell that
 /// started the launch, for one.
 const FILTER: [libc::sock_filter; 13] = [
     statement(LOAD, ARCHITECTURE),
-    jump(EQUAL, ARCH_64, 1, 0),
-    jump(EQUAL, ARCH_32, 3, 8),
+    jump(EQUAL, X86_64, 1, 0),
+    jump(EQUAL, X86, 3, 8),
     // 64 bits
     statement(LOAD, NUMBER),
     jump(EQUAL, IOCTL_64, 3, 0),
@@ -119,7 +103,7 @@ const FILTER: [libc::sock_filter; 13] = [
     jump(EQUAL, TIOCSTI, 2, 0),
     jump(EQUAL, TIOCLINUX, 1, 0),
     statement(RETURN, libc::SECCOMP_RET_ALLOW),
-    statement(RETURN, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+    statement(RETURN, error(libc::EPERM)),
 ];
 
 #[cfg(test)]
@@ -151,7 +135,7 @@ mod tests {
     #[test]
     fn typing_for_others_is_refused_and_nothing_else() {
         let refused = libc::SECCOMP_RET_ERRNO | 1;
-        let ioctls = [(ARCH_64, IOCTL_64), (ARCH_64, IOCTL_X32), (ARCH_32, IOCTL_32)];
+        let ioctls = [(X86_64, IOCTL_64), (X86_64, IOCTL_X32), (X86, IOCTL_32)];
         for (architecture, number) in ioctls {
             for command in [u64::from(TIOCSTI), u64::from(TIOCLINUX), 0xFFFF_FFFF_0000_5412] {
                 assert_eq!(judge(architecture, number, command), refused, "{command:#x}");
@@ -160,7 +144,7 @@ mod tests {
                 assert_eq!(judge(architecture, number, command), libc::SECCOMP_RET_ALLOW);
             }
         }
-        for (architecture, number) in [(ARCH_64, 54), (ARCH_32, 16), (ARCH_64, 0), (0, 16)] {
+        for (architecture, number) in [(X86_64, 54), (X86, 16), (X86_64, 0), (0, 16)] {
             let judged = judge(architecture, number, u64::from(TIOCSTI));
             assert_eq!(judged, libc::SECCOMP_RET_ALLOW, "{architecture:#x} {number}");
         }

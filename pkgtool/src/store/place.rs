@@ -222,9 +222,18 @@ fn make_folder(store: &Store) -> Result<(), Failure> {
         Owner::User => 0o700,
         Owner::System => 0o755,
     };
+    // Those in which one is made. Each must get to the disk for the package not to be lost with it.
+    let above = store.folder.ancestors().skip(1);
+    let missing = store.folder.ancestors().take_while(|folder| !folder.exists()).count();
+    let changed: Vec<&Path> = above.take(missing).collect();
     DirBuilder::new().recursive(true).mode(mode).create(&store.folder).map_err(|error| {
         Failure::system(format!("cannot make `{}`", store.folder.display()), &error)
-    })
+    })?;
+    for folder in changed {
+        // A file system that can't sync a folder has made them all the same.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
 }
 
 fn rewind(path: &Path, file: &mut File) -> Result<(), Failure> {

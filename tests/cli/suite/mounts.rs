@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use epk_tests::processes::is_gone;
+use epk_tests::processes::{is_gone, kill_server_and_keeper};
 use epk_tests::wait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -118,7 +118,7 @@ fn a_dead_mount_is_recognised_and_taken_away() {
         let here = Mounting::new();
         here.mount(&[]);
         let pid = here.pid();
-        kill(pid, Signal::SIGKILL).expect("ours");
+        kill_server_and_keeper(pid);
         wait::until("the server is gone", || gone(pid));
         assert_eq!(here.listed().expect("it is listed")["state"], "dead", "{way}");
         match way {

@@ -91,7 +91,7 @@ fn a_damaged_block_is_an_error_there_and_nowhere_else() {
         fixture.read_of("other", 0, BLOCK).expect("another file");
         fs::read(fixture.place.mountpoint().join("a")).expect_err("a read of the whole file");
 
-        let log = fixture.place.log();
+        let log = fixture.place.damage();
         let [line] = &log[..] else { panic!("one line for one block: {log:#?}") };
         assert_eq!(line["target"], "epkfs::damage");
         assert_eq!(line["level"], "ERROR");
@@ -179,7 +179,7 @@ fn an_overwritten_image_gives_no_wrong_bytes() {
     assert!(fixture.daemon.is_running());
     let damaged = fixture.daemon.counters().damaged_blocks;
     assert_eq!(damaged, BLOCKS as u64);
-    assert_eq!(fixture.place.log().len(), BLOCKS);
+    assert_eq!(fixture.place.damage().len(), BLOCKS);
 }
 
 #[test]

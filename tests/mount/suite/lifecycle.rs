@@ -9,11 +9,15 @@ use std::time::Instant;
 
 use epk_format::write::Compression;
 use epk_tests::daemon::{Daemon, PATIENCE, Place, unmount_idle};
+use epk_tests::processes::{children, is_confined, is_gone};
 use epk_tests::tree::{Random, Tree};
+use epk_tests::wait;
 use epkfs::control::{QueryError, query};
 use epkfs::table::{self, MountInfo};
 use epkfs::unmount::{UnmountError, clean_dead, is_dead, unmount};
-use nix::sys::signal::Signal;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// The value of PATH, for fuse3's helper.
 fn search_path() -> Option<std::ffi::OsString> {
@@ -101,8 +105,7 @@ fn a_mount_in_use_is_unmounted_on_request_only() {
 fn a_dead_mount_is_recognised_and_cleaned() {
     let (place, tree) = packed();
     let kill = |daemon: &mut Daemon| {
-        daemon.signal(Signal::SIGKILL);
-        daemon.wait();
+        daemon.kill();
         assert_eq!(mounts_at(&place.mountpoint()).len(), 1, "it is left behind");
         assert!(is_dead(&place.mountpoint()).expect("a table"));
     };
@@ -128,6 +131,65 @@ fn a_dead_mount_is_recognised_and_cleaned() {
     unmount_idle(&link.join("mnt")).expect("nobody uses it");
     assert_eq!(mounts_at(&place.mountpoint()), []);
     assert!(!clean_dead(&place.mountpoint(), None).expect("nothing to do"));
+}
+
+#[test]
+fn a_server_that_is_killed_leaves_no_mount() {
+    for in_use in [false, true] {
+        let (place, tree) = packed();
+        let mut daemon = place.mount(&[]);
+        let file = File::open(place.mountpoint().join("file")).expect("it opens");
+        let file = in_use.then_some(file);
+        daemon.signal(Signal::SIGKILL);
+        daemon.wait();
+        wait::until("the keeper has cleared up", || mounts_at(&place.mountpoint()).is_empty());
+        let log = place.log();
+        assert!(log.iter().any(|line| line["message"] == "the server was killed"), "{log:?}");
+        if let Some(mut file) = file {
+            let error = file.read_to_end(&mut Vec::new()).expect_err("nobody serves it");
+            assert_eq!(error.raw_os_error(), Some(Errno::ENOTCONN as i32), "{error}");
+        }
+        let _again = place.mount(&[]);
+        let bytes = fs::read(place.mountpoint().join("file")).expect("readable");
+        assert!(bytes == tree.bytes("file"));
+    }
+}
+
+#[test]
+fn a_signal_ends_a_server_that_has_no_keeper() {
+    let (place, _) = packed();
+    let mut daemon = place.mount(&[]);
+    let keeper = Pid::from_raw(children(daemon.pid().as_raw())[0]);
+    kill(keeper, Signal::SIGKILL).expect("ours");
+    wait::until("the keeper is gone", || is_gone(keeper.as_raw()));
+    // It serves on.
+    assert!(place.mountpoint().join("file").exists());
+    daemon.signal(Signal::SIGTERM);
+    let status = daemon.wait();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15), "{status}");
+}
+
+#[test]
+fn a_server_is_confined_and_its_keeper_holds_nothing_of_it() {
+    for threads in [1, 4] {
+        let (place, tree) = packed();
+        let daemon = place.mount(&[&format!("threads={threads}")]);
+        let bytes = fs::read(place.mountpoint().join("file")).expect("readable");
+        assert!(bytes == tree.bytes("file"));
+        is_confined(daemon.pid());
+        let keeper = children(daemon.pid().as_raw())[0];
+        let held = |target: &str| target.starts_with("socket:") || target.ends_with("/log");
+        wait::until("the keeper has let go of all else", || {
+            let open: Vec<_> = fs::read_dir(format!("/proc/{keeper}/fd"))
+                .expect("a process")
+                .filter_map(|file| fs::read_link(file.ok()?.path()).ok())
+                .filter(|target| target.as_os_str() != "/dev/null")
+                .collect();
+            open.len() <= 2 && open.iter().all(|target| held(&target.to_string_lossy()))
+        });
+        let name = fs::read_to_string(format!("/proc/{keeper}/comm")).expect("a process");
+        assert_eq!(name, "epkfs-keeper\n");
+    }
 }
 
 #[test]

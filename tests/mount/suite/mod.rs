@@ -6,6 +6,7 @@ mod concurrency;
 mod damage;
 mod holes;
 mod lifecycle;
+mod log;
 mod refusals;
 mod view;
 mod writes;

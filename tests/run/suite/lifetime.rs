@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 
 use epk_tests::app::{App, Stage};
-use epk_tests::processes::is_gone;
+use epk_tests::processes::{is_confined, is_gone};
 use epk_tests::wait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -32,6 +32,7 @@ fn one_server_serves_and_ends_with_the_application() {
         let server = stage.server(child.id());
         // The application and its server; a launcher and an init besides.
         assert_eq!(stage.processes().len(), processes, "{options:?}");
+        is_confined(server);
         drop(child.stdin.take());
         wait::for_end(&mut child);
         wait::until("the server ends", || is_gone(server.as_raw()));

@@ -6,6 +6,7 @@ mod imported;
 mod launch;
 mod lifetime;
 mod loader;
+mod log;
 mod profile;
 mod program;
 mod stamp;
