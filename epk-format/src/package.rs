@@ -144,6 +144,17 @@ pub struct Block {
     pub hash_of_stored: bool,
 }
 
+/// A step of reading a block that is done, [`Package::read_block_watched`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The stored bytes came out of the image.
+    Fetched,
+    /// Their SHA-256, or that of the plain ones, was compared.
+    Verified,
+    /// They were inflated.
+    Inflated,
+}
+
 /// Under what conditions a package may be opened.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
@@ -519,6 +530,20 @@ impl<S: Source> Package<S> {
         scratch: &mut Scratch,
         plain: &mut [u8],
     ) -> Result<(), Error> {
+        self.read_block_watched(index, scratch, plain, |_| {})
+    }
+
+    /// The same, for callers that time it: `done` is told each step when it is done.
+    ///
+    /// # Errors
+    /// As [`Self::read_block_into`]. The step that fails is not told.
+    pub fn read_block_watched(
+        &self,
+        index: BlockIndex,
+        scratch: &mut Scratch,
+        plain: &mut [u8],
+        mut done: impl FnMut(Step),
+    ) -> Result<(), Error> {
         let block = self.block(index)?;
         let at = Location::Block(index.0);
         if plain.len() != usize_of(block.plain_size) {
@@ -536,20 +561,30 @@ impl<S: Source> Package<S> {
         };
         if !block.compressed {
             self.read_stored(&block, plain)?;
-            return Ok(check(plain)?);
+            done(Step::Fetched);
+            check(plain)?;
+            done(Step::Verified);
+            return Ok(());
         }
         scratch.stored.resize(usize_of(block.stored_size), 0);
         self.read_stored(&block, &mut scratch.stored)?;
+        done(Step::Fetched);
         let damaged = |detail: String| {
             Reject::new(RejectCode::BlockDamaged, Location::Block(index.0), detail)
         };
         if block.hash_of_stored {
             // Vouched for before the inflater sees them.
             check(&scratch.stored)?;
-            return Ok(scratch.inflater.inflate(&scratch.stored, plain).map_err(damaged)?);
+            done(Step::Verified);
+            scratch.inflater.inflate(&scratch.stored, plain).map_err(damaged)?;
+            done(Step::Inflated);
+            return Ok(());
         }
         scratch.inflater.inflate(&scratch.stored, plain).map_err(damaged)?;
-        Ok(check(plain)?)
+        done(Step::Inflated);
+        check(plain)?;
+        done(Step::Verified);
+        Ok(())
     }
 
     /// Reads a block as [`Self::read_block`] does, and checks what that doesn't: that in format

@@ -1,4 +1,4 @@
-//! What a mount tells of itself, on request: an ioctl on its root folder.
+//! What a mount tells of itself, on request: ioctls on its root folder.
 //!
 //! There is no registry that could be out of date: whoever can open a mount's root folder can
 //! ask the daemon behind it.
@@ -13,17 +13,30 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use epk_format::digest::Sha256;
 use nix::errno::Errno;
 use nix::libc;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::stats::Counts;
+use crate::inode;
+use crate::stats::{Counts, Durations};
 use crate::sys;
+use crate::tally::Tally;
+use crate::timing::Timing;
 
-/// The ioctl's "type" and number: `_IOR('E', 1, [u8; 4096])`.
+/// The ioctls' "type", and their numbers: `_IOR('E', 1, [u8; 4096])`, `_IOR('E', 2, [u8; 8192])`,
+/// `_IO('E', 3)` and `_IO('E', 4)`.
 pub(crate) const COMMAND_TYPE: u8 = b'E';
-pub(crate) const COMMAND_NUMBER: u8 = 1;
+pub(crate) const STATUS_NUMBER: u8 = 1;
+pub(crate) const DETAILS_NUMBER: u8 = 2;
+pub(crate) const TIME_NUMBER: u8 = 3;
+pub(crate) const UNTIME_NUMBER: u8 = 4;
 
 /// Bytes of a report: JSON, then zeros.
 pub(crate) const REPORT_BYTES: usize = 4096;
+/// The same with details, which take less than half of what a report leaves.
+pub(crate) const DETAILS_BYTES: usize = 8192;
+
+/// Most files that are told as often read.
+const MOST_HOT: usize = 20;
 
 /// A mount's account of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +67,38 @@ pub struct Status {
 
 /// The value of [`Status::schema`].
 pub const SCHEMA: &str = "epk.mount/1";
+
+/// What a mount tells beyond its status: how long its work takes, and which files are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Details {
+    /// Its status.
+    pub status: Status,
+    /// Whether requests for content are timed, [`time_requests`].
+    pub timed: bool,
+    /// Nanoseconds that reading blocks' stored bytes from the image took.
+    pub fetching: u64,
+    /// Nanoseconds that hashing blocks took.
+    pub hashing: u64,
+    /// Nanoseconds that inflating blocks took.
+    pub inflating: u64,
+    /// Loads of blocks, which is all of that.
+    pub loads: Durations,
+    /// Requests for content while they were timed, from their arrival to their answer.
+    pub reads: Durations,
+    /// The files for whose content was asked most often, up to twenty, the first the most.
+    pub hot: Vec<HotFile>,
+}
+
+/// A file that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HotFile {
+    /// Its inode number: [`epk_format::package::NodeId::number`] and one.
+    pub inode: u64,
+    /// Requests for its content.
+    pub reads: u64,
+}
 
 /// Why a mount doesn't tell its status.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +134,39 @@ pub enum QueryError {
 /// # Errors
 /// [`QueryError`] says.
 pub fn query(mountpoint: &Path, timeout: Duration) -> Result<Status, QueryError> {
+    in_time(mountpoint, timeout, |path| {
+        let mut report = [0; REPORT_BYTES];
+        call(path, |folder| sys::status(folder, &mut report))?;
+        parse(path, &report)
+    })
+}
+
+/// Asks the mount at `mountpoint` for all it tells, as [`query`] does.
+///
+/// # Errors
+/// [`QueryError`] says.
+pub fn details(mountpoint: &Path, timeout: Duration) -> Result<Details, QueryError> {
+    in_time(mountpoint, timeout, |path| {
+        let mut report = [0; DETAILS_BYTES];
+        call(path, |folder| sys::details(folder, &mut report))?;
+        parse(path, &report)
+    })
+}
+
+/// Tells the mount at `mountpoint` to time requests for content from now on, or no more. The one
+/// whose the mount is may do that, and root.
+///
+/// # Errors
+/// [`QueryError`] says.
+pub fn time_requests(mountpoint: &Path, on: bool, timeout: Duration) -> Result<(), QueryError> {
+    in_time(mountpoint, timeout, move |path| call(path, |folder| sys::time_requests(folder, on)))
+}
+
+fn in_time<T: Send + 'static>(
+    mountpoint: &Path,
+    timeout: Duration,
+    ask: impl FnOnce(&Path) -> Result<T, QueryError> + Send + 'static,
+) -> Result<T, QueryError> {
     let (sender, receiver) = mpsc::channel();
     let path = mountpoint.to_owned();
     let thread = std::thread::Builder::new()
@@ -106,7 +184,7 @@ pub fn query(mountpoint: &Path, timeout: Duration) -> Result<Status, QueryError>
     answer
 }
 
-fn ask(path: &Path) -> Result<Status, QueryError> {
+fn call(path: &Path, command: impl FnOnce(&File) -> nix::Result<()>) -> Result<(), QueryError> {
     let failed = |error: io::Error| match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOTCONN | Errno::ECONNABORTED) => QueryError::Dead(path.to_owned()),
         Some(Errno::ENOTTY | Errno::EINVAL | Errno::ENOTDIR) => {
@@ -119,19 +197,44 @@ fn ask(path: &Path) -> Result<Status, QueryError> {
         .custom_flags(libc::O_DIRECTORY | libc::O_NONBLOCK)
         .open(path)
         .map_err(failed)?;
-    let mut report = [0; REPORT_BYTES];
-    sys::status(&folder, &mut report).map_err(|errno| failed(errno.into()))?;
-    let length = report.iter().position(|&byte| byte == 0).unwrap_or(REPORT_BYTES);
+    command(&folder).map_err(|errno| failed(errno.into()))
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, report: &[u8]) -> Result<T, QueryError> {
+    let length = report.iter().position(|&byte| byte == 0).unwrap_or(report.len());
     serde_json::from_slice(report.get(..length).unwrap_or_default())
         .map_err(|error| QueryError::Malformed(path.to_owned(), error))
 }
 
-/// The whole number of the command, as the C library's type has it on this platform.
-const COMMAND: u32 = nix::request_code_read!(COMMAND_TYPE, COMMAND_NUMBER, REPORT_BYTES) as u32;
+/// The whole numbers of the commands, as the C library's type has them on this platform.
+const STATUS: u32 = nix::request_code_read!(COMMAND_TYPE, STATUS_NUMBER, REPORT_BYTES) as u32;
+const DETAILS: u32 = nix::request_code_read!(COMMAND_TYPE, DETAILS_NUMBER, DETAILS_BYTES) as u32;
+const TIME: u32 = nix::request_code_none!(COMMAND_TYPE, TIME_NUMBER) as u32;
+const UNTIME: u32 = nix::request_code_none!(COMMAND_TYPE, UNTIME_NUMBER) as u32;
 
-/// Whether an ioctl is the one that asks for a report.
-pub(crate) fn is_status_request(command: u32, size: u32) -> bool {
-    command == COMMAND && usize::try_from(size) == Ok(REPORT_BYTES)
+/// What an ioctl wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// A [`Status`].
+    Status,
+    /// [`Details`].
+    Details,
+    /// That requests are timed, or no more.
+    TimeRequests(bool),
+}
+
+impl Question {
+    /// What an ioctl with room for `size` bytes of an answer wants, if it is one of ours.
+    pub(crate) fn parse(command: u32, size: u32) -> Option<Self> {
+        let (question, bytes) = match command {
+            STATUS => (Self::Status, REPORT_BYTES),
+            DETAILS => (Self::Details, DETAILS_BYTES),
+            TIME => (Self::TimeRequests(true), 0),
+            UNTIME => (Self::TimeRequests(false), 0),
+            _ => return None,
+        };
+        (usize::try_from(size) == Ok(bytes)).then_some(question)
+    }
 }
 
 /// What a daemon's reports say that doesn't change.
@@ -157,20 +260,47 @@ impl Reporter {
 
     /// The report, padded with zeros to its fixed length.
     pub(crate) fn report(&self, cache: (usize, usize), counters: Counts) -> [u8; REPORT_BYTES] {
-        let (cache_bytes, cache_capacity) = cache;
-        let mut status = Status { cache_bytes, cache_capacity, counters, ..self.0.clone() };
-        loop {
-            let text = serde_json::to_vec(&status).unwrap_or_default();
-            let mut report = [0; REPORT_BYTES];
-            if let Some(start) = report.get_mut(..text.len()) {
-                start.copy_from_slice(&text);
-                return report;
-            }
-            if status.image.take().is_none() && status.name.take().is_none() {
-                return report;
-            }
-        }
+        padded(&self.status(cache, counters)).unwrap_or([0; REPORT_BYTES])
     }
+
+    /// The details, padded in the same way.
+    pub(crate) fn details(
+        &self,
+        cache: (usize, usize),
+        counters: Counts,
+        timing: &Timing,
+        reads: &Tally,
+    ) -> [u8; DETAILS_BYTES] {
+        let hot = reads.hottest(MOST_HOT).into_iter();
+        let details = Details {
+            status: self.status(cache, counters),
+            timed: timing.times_requests(),
+            fetching: timing.fetching.get(),
+            hashing: timing.hashing.get(),
+            inflating: timing.inflating.get(),
+            loads: timing.loads.read(),
+            reads: timing.reads.read(),
+            hot: hot.map(|(id, reads)| HotFile { inode: inode::number(id).0, reads }).collect(),
+        };
+        padded(&details).unwrap_or([0; DETAILS_BYTES])
+    }
+
+    /// A status that fits a report.
+    fn status(&self, (cache_bytes, cache_capacity): (usize, usize), counters: Counts) -> Status {
+        let mut status = Status { cache_bytes, cache_capacity, counters, ..self.0.clone() };
+        while padded::<REPORT_BYTES>(&status).is_none()
+            && (status.image.take().is_some() || status.name.take().is_some())
+        {}
+        status
+    }
+}
+
+/// JSON and zeros, if there is room for it.
+fn padded<const N: usize>(value: &impl Serialize) -> Option<[u8; N]> {
+    let text = serde_json::to_vec(value).ok()?;
+    let mut report = [0; N];
+    report.get_mut(..text.len())?.copy_from_slice(&text);
+    Some(report)
 }
 
 #[cfg(test)]
@@ -191,11 +321,44 @@ mod tests {
     }
 
     #[test]
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    fn knows_its_own_command() {
-        assert!(is_status_request(0x9000_4501, 4096));
-        assert!(!is_status_request(0x9000_4501, 4095));
-        assert!(!is_status_request(0x9000_4502, 4096));
+    fn the_longest_details_fit() {
+        let most = Durations { counts: vec![u64::MAX; 21], nanoseconds: u64::MAX };
+        let image = Path::new("/").join("x".repeat(3000));
+        let reporter = Reporter::new(&Sha256([1; 32]), &image, 1, UNIX_EPOCH);
+        let details = Details {
+            status: reporter.status((usize::MAX, usize::MAX), Counts::default()),
+            timed: false,
+            fetching: u64::MAX,
+            hashing: u64::MAX,
+            inflating: u64::MAX,
+            loads: most.clone(),
+            reads: most,
+            hot: vec![HotFile { inode: u64::MAX, reads: u64::MAX }; MOST_HOT],
+        };
+        assert!(padded::<{ DETAILS_BYTES - 1000 }>(&details).is_some());
+        let reads = Tally::new(2);
+        reads.one(epk_format::package::NodeId::ROOT);
+        let report = reporter.details((1, 2), Counts::default(), &Timing::default(), &reads);
+        let told: Details = parse(Path::new("x"), &report).expect("JSON");
+        assert_eq!(told.hot, [HotFile { inode: 1, reads: 1 }]);
+        assert_eq!((told.status.image, told.loads.count()), (Some(image), 0));
+    }
+
+    #[test]
+    #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
+    fn knows_its_own_commands() {
+        for (command, size, expected) in [
+            (0x9000_4501, 4096, Some(Question::Status)),
+            (0x9000_4501, 4095, None),
+            (0x9000_4502, 4096, None),
+            (0xa000_4502, 8192, Some(Question::Details)),
+            (0x4503, 0, Some(Question::TimeRequests(true))),
+            (0x4504, 0, Some(Question::TimeRequests(false))),
+            (0x4504, 1, None),
+            (0x4505, 0, None),
+        ] {
+            assert_eq!(Question::parse(command, size), expected, "{command:#x}");
+        }
     }
 
     #[test]

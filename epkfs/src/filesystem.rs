@@ -25,12 +25,14 @@ use fuser::{
 use nix::libc;
 
 use crate::attr::{self, Owner};
+use crate::attributes;
 use crate::confine::Gate;
-use crate::control::{self, Reporter};
+use crate::control::{Question, Reporter};
 use crate::linger::{Linger, Serving};
 use crate::profile::Recorder;
 use crate::read::{Reader, Wanted};
 use crate::stats::Counters;
+use crate::tally::Tally;
 use crate::{inode, readdir};
 
 /// How long the kernel may believe an answer: for ever, as far as it can count.
@@ -64,6 +66,7 @@ pub(crate) struct EpkFilesystem<S> {
     reader: Reader<S>,
     owner: Owner,
     counters: Counters,
+    reads: Tally,
     reporter: Reporter,
     recorder: Option<Recorder>,
     /// Whether the kernel can do without asking to open files, and folders.
@@ -82,11 +85,12 @@ impl<S: Source> EpkFilesystem<S> {
         linger: Option<Linger>,
         gate: Option<Gate>,
     ) -> Self {
-        let counters = Counters::default();
+        let (counters, reads) = (Counters::default(), Tally::new(reader.package().node_count()));
         Self {
             reader,
             owner,
             counters,
+            reads,
             reporter,
             recorder,
             no_open: false,
@@ -135,14 +139,43 @@ impl<S: Source> EpkFilesystem<S> {
         id.map(|id| self.package().node(id).map_err(to_errno)).transpose()
     }
 
-    /// The extended attributes of a node. Where a package has none at all, the kernel is told
-    /// not to ask again.
+    /// The extended attributes of a node that the package stores.
     fn xattrs(&self, inode: INodeNo) -> Result<Vec<Xattr>, Errno> {
-        if !self.package().has_xattrs() {
-            return Err(Errno::ENOSYS);
-        }
         let id = inode::node(inode).ok_or(Errno::ENOENT)?;
         self.package().xattrs(id).map_err(|error| self.reader.damage().metadata(&error))
+    }
+
+    /// An extended attribute of a node: one of ours, or a stored one.
+    fn xattr(&self, inode: INodeNo, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        let id = inode::node(inode).ok_or(Errno::ENOENT)?;
+        let ours = attributes::value(self.package(), id, name)
+            .map_err(|error| self.reader.damage().metadata(&error))?;
+        if let Some(value) = ours {
+            return Ok(value);
+        }
+        let stored = if self.package().has_xattrs() { self.xattrs(inode)? } else { Vec::new() };
+        let found = stored.into_iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value).ok_or(Errno::ENODATA)
+    }
+
+    /// The answer to a question about the mount itself.
+    fn account(&self, question: Question, request: &Request) -> Result<Vec<u8>, Errno> {
+        let timing = self.reader.timing();
+        let cache = (self.reader.cache().bytes(), self.reader.cache().capacity());
+        match question {
+            Question::Status => Ok(self.reporter.report(cache, self.counters.read()).to_vec()),
+            Question::Details => {
+                Ok(self.reporter.details(cache, self.counters.read(), timing, &self.reads).to_vec())
+            }
+            // Whose the mount is may say how closely it is watched.
+            Question::TimeRequests(_) if ![0, self.owner.uid].contains(&request.uid()) => {
+                Err(Errno::EPERM)
+            }
+            Question::TimeRequests(on) => {
+                timing.time_requests(on);
+                Ok(Vec::new())
+            }
+        }
     }
 
     fn failed(&self, errno: Errno) -> Errno {
@@ -240,6 +273,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
         reply: ReplyData,
     ) {
         let _serving = self.serve(request);
+        let _watch = self.reader.timing().read();
         self.counters.read.one();
         // The reply is consumed on one of two paths, which a closure can't express.
         let mut reply = Some(reply);
@@ -247,6 +281,7 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
             if let Some(recorder) = &self.recorder {
                 recorder.read(id);
             }
+            self.reads.one(id);
             self.reader.read(id, offset, size, &self.counters, |bytes| {
                 if let Some(reply) = reply.take() {
                     reply.data(bytes);
@@ -379,17 +414,16 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         self.confine();
         self.counters.xattr.one();
-        let value = self.xattrs(ino).and_then(|attributes| {
-            let found = attributes.into_iter().find(|(key, _)| key == name.as_bytes());
-            found.map(|(_, value)| value).ok_or(Errno::ENODATA)
-        });
-        answer_xattr(reply, size, value);
+        answer_xattr(reply, size, self.xattr(ino, name.as_bytes()));
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         self.confine();
         self.counters.xattr.one();
-        let names = self.xattrs(ino).map(|attributes| {
+        // Where a package has none at all, the kernel is told not to ask again.
+        let stored =
+            if self.package().has_xattrs() { self.xattrs(ino) } else { Err(Errno::ENOSYS) };
+        let names = stored.map(|attributes| {
             attributes.into_iter().flat_map(|(name, _)| [name, vec![0]].concat()).collect()
         });
         answer_xattr(reply, size, names);
@@ -413,12 +447,11 @@ impl<S: Source + 'static> Filesystem for EpkFilesystem<S> {
     ) {
         let _serving = self.serve(request);
         self.counters.ioctl.one();
-        if ino != INodeNo::ROOT || !control::is_status_request(command, size) {
-            reply.error(Errno::ENOTTY);
-            return;
+        let question = Question::parse(command, size).filter(|_| ino == INodeNo::ROOT);
+        match question.ok_or(Errno::ENOTTY).and_then(|question| self.account(question, request)) {
+            Ok(answer) => reply.ioctl(0, &answer),
+            Err(errno) => reply.error(errno),
         }
-        let cache = (self.reader.cache().bytes(), self.reader.cache().capacity());
-        reply.ioctl(0, &self.reporter.report(cache, self.counters.read()));
     }
 
     // The kernel refuses what follows before it asks: the mount is read-only. Answers are here

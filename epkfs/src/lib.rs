@@ -12,7 +12,7 @@
 //! - [`stamp::open`] opens an image without hashing all of it a second time; [`own_cache`] is where
 //!   what it needs for that lies.
 //! - [`table::list`] finds mounts, [`control::query`] asks one for its status and counters,
-//!   [`unmount::unmount`] ends one, dead ones included.
+//!   [`control::details`] for more, [`unmount::unmount`] ends one, dead ones included.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -59,6 +59,7 @@ pub mod process {
 }
 
 mod attr;
+mod attributes;
 mod cache;
 mod errno;
 mod filesystem;
@@ -71,6 +72,8 @@ mod read;
 mod readdir;
 mod signals;
 mod sys;
+mod tally;
+mod timing;
 
 pub use sys::{inherited_descriptor, landlock_version};
 

@@ -10,6 +10,7 @@ use fuser::Errno;
 use crate::cache::{BlockCache, Failure, Plain};
 use crate::errno::DamageLog;
 use crate::stats::Counters;
+use crate::timing::Timing;
 
 /// Plain bytes of a block that is so large that a thread doesn't keep memory for the next one.
 const LARGE_BLOCK: u32 = 1 << 20;
@@ -40,11 +41,12 @@ pub(crate) struct Reader<S> {
     package: Package<S>,
     cache: BlockCache,
     damage: DamageLog,
+    timing: Timing,
 }
 
 impl<S: Source> Reader<S> {
     pub(crate) fn new(package: Package<S>, cache: BlockCache, damage: DamageLog) -> Self {
-        Self { package, cache, damage }
+        Self { package, cache, damage, timing: Timing::default() }
     }
 
     pub(crate) fn package(&self) -> &Package<S> {
@@ -57,6 +59,10 @@ impl<S: Source> Reader<S> {
 
     pub(crate) fn cache(&self) -> &BlockCache {
         &self.cache
+    }
+
+    pub(crate) fn timing(&self) -> &Timing {
+        &self.timing
     }
 
     /// Shows `deliver` the bytes from `offset` on, `size` of them or as many as the file has.
@@ -183,7 +189,10 @@ impl<S: Source> Reader<S> {
     ) -> Result<(), Failure> {
         counters.blocks_loaded.one();
         counters.bytes_loaded.add(plain.len() as u64);
-        let result = self.package.read_block_into(index, scratch, plain);
+        let mut watch = self.timing.load();
+        let result =
+            self.package.read_block_watched(index, scratch, plain, |step| watch.done(step));
+        drop(watch);
         if plain.len() > usize_of(LARGE_BLOCK) {
             *scratch = Scratch::default();
         }

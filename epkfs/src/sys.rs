@@ -12,12 +12,18 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use nix::unistd::{ForkResult, Pid};
 
-use crate::control::{COMMAND_NUMBER, COMMAND_TYPE, REPORT_BYTES};
+use crate::control::{
+    COMMAND_TYPE, DETAILS_BYTES, DETAILS_NUMBER, REPORT_BYTES, STATUS_NUMBER, TIME_NUMBER,
+    UNTIME_NUMBER,
+};
 
 mod raw {
-    use super::{COMMAND_NUMBER, COMMAND_TYPE};
+    use super::{COMMAND_TYPE, DETAILS_NUMBER, STATUS_NUMBER, TIME_NUMBER, UNTIME_NUMBER};
 
-    nix::ioctl_read_buf!(status, COMMAND_TYPE, COMMAND_NUMBER, u8);
+    nix::ioctl_read_buf!(status, COMMAND_TYPE, STATUS_NUMBER, u8);
+    nix::ioctl_read_buf!(details, COMMAND_TYPE, DETAILS_NUMBER, u8);
+    nix::ioctl_none!(time, COMMAND_TYPE, TIME_NUMBER);
+    nix::ioctl_none!(untime, COMMAND_TYPE, UNTIME_NUMBER);
     // <linux/fuse.h>: FUSE_DEV_IOC_CLONE
     nix::ioctl_read!(clone_device, 229, 0, u32);
 }
@@ -27,6 +33,20 @@ pub(crate) fn status(folder: impl AsFd, report: &mut [u8; REPORT_BYTES]) -> nix:
     // SAFETY: the command's number carries the length of the buffer, and no driver writes more
     // than that into it.
     unsafe { raw::status(folder.as_fd().as_raw_fd(), report) }.map(|_| ())
+}
+
+/// Asks the filesystem of an open root folder for its details.
+pub(crate) fn details(folder: impl AsFd, report: &mut [u8; DETAILS_BYTES]) -> nix::Result<()> {
+    // SAFETY: as in `status`.
+    unsafe { raw::details(folder.as_fd().as_raw_fd(), report) }.map(|_| ())
+}
+
+/// Tells the filesystem of an open root folder to time requests, or no more.
+pub(crate) fn time_requests(folder: impl AsFd, on: bool) -> nix::Result<()> {
+    let folder = folder.as_fd().as_raw_fd();
+    // SAFETY: both commands carry nothing, so no driver touches memory of ours.
+    let done = unsafe { if on { raw::time(folder) } else { raw::untime(folder) } };
+    done.map(|_| ())
 }
 
 /// Makes `other`, a freshly opened `/dev/fuse`, a second queue of the connection of `device`.

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     add, cat, confine, convert, desktop, diff, doctor, exec, extract, import, inspect, keygen,
-    link, list, ls, mount, mounts, pack, remote, remove, repo, rollback, run, source, trust,
-    umount, verify,
+    link, list, ls, mount, mounts, pack, remote, remove, repo, report, rollback, run, source,
+    stats, trust, umount, verify,
 };
 use crate::events;
 use crate::exit::Failure;
@@ -47,7 +47,9 @@ enum Command {
     Mount(mount::MountArgs),
     Umount(umount::UmountArgs),
     Mounts(mounts::MountsArgs),
+    Stats(stats::StatsArgs),
     Verify(verify::VerifyArgs),
+    Report(report::ReportArgs),
     Inspect(inspect::InspectArgs),
     Ls(ls::LsArgs),
     Cat(cat::CatArgs),
@@ -92,9 +94,11 @@ impl Cli {
             Command::Repo(args) => repo::repo(args),
             Command::Trust(command) => trust::trust(command),
             Command::Verify(args) => verify::verify(args),
+            Command::Report(args) => report::report(args),
             Command::Mount(args) => mount::mount(args),
             Command::Umount(args) => umount::umount(args),
             Command::Mounts(args) => mounts::mounts(args),
+            Command::Stats(args) => stats::stats(args),
             Command::Run(args) => run::run(args),
             Command::Exec(args) => exec::exec(args),
             Command::Link(args) => link::link(args),

@@ -2,6 +2,7 @@
 //! `pkgtool-remote` but their `main`. As a library it offers what its manual is made of, [`command`].
 #![forbid(unsafe_code)]
 
+mod chart;
 mod cli;
 mod commands;
 mod convert;
@@ -30,9 +31,11 @@ mod repository;
 mod select;
 mod signals;
 mod sources;
+mod stats;
 mod store;
 mod to_tar;
 mod trust;
+mod verdict;
 
 use std::process::ExitCode;
 

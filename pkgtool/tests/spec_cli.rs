@@ -131,7 +131,8 @@ fn every_option_is_told_and_every_one_told_exists() {
     }
 }
 
-/// The keys of an object and what is inside, with dots. Objects of free keys aren't entered.
+/// The keys of an object and what is inside, with dots. Objects of free keys aren't entered, and
+/// those with a schema of their own are compared with that.
 fn keys(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
     const FREE: [&str; 3] = ["manifest.commands", "commands", "environment.set"];
     match value {
@@ -142,7 +143,9 @@ fn keys(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
                 if path.contains("records[].") && key.starts_with(char::is_uppercase) {
                     continue;
                 }
-                if !FREE.contains(&&*path) {
+                if value.get("schema").is_some() {
+                    check_json(value);
+                } else if !FREE.contains(&&*path) {
                     keys(value, &path, found);
                 }
                 found.insert(path);
@@ -261,6 +264,9 @@ fn json_keeps_to_its_schema() {
     assert_eq!(lines("verify --json --loader signed.epk lacking.epk"), 2);
     assert_eq!(lines("ls --json signed.epk"), 4);
     assert_eq!(lines("inspect --json signed.epk"), 1);
+    assert_eq!(lines("report --json signed.epk"), 1);
+    assert_eq!(lines("report --json lacking.epk"), 1);
+    assert_eq!(lines("report --json nothing"), 1);
     for options in ["", "--isolation sealed --share-net", "--isolation home-hidden --fresh"] {
         assert_eq!(lines(&format!("run {options} --dry-run --json runs.epk word")), 1);
     }
@@ -318,10 +324,14 @@ fn json_keeps_to_its_schema() {
     fs::create_dir(folder.join("mnt")).expect("made");
     let mounted = pkgtool(folder, "mount plain.epk mnt");
     assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
+    fs::read(folder.join("mnt/bin/hi")).expect("readable");
     let listed = pkgtool(folder, "mounts --json");
+    let stats = pkgtool(folder, "stats --json --timing on mnt");
+    assert!(pkgtool(folder, "stats --prometheus mnt").status.success());
     let unmounted = pkgtool(folder, "umount mnt");
     assert!(unmounted.status.success(), "{}", String::from_utf8_lossy(&unmounted.stderr));
     assert!(check_lines(&listed) > 0);
+    assert_eq!(check_lines(&stats), 1);
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(text.contains("\"state\":\"live\""), "{text}");
 }
@@ -376,6 +386,16 @@ fn exit_statuses_are_as_told() {
         ("verify --compat --kernel-api 0.9 app.epk", 6),
         ("verify --loader app.epk", 0),
         ("verify --loader lacking.epk", 7),
+        ("report app.epk", 0),
+        ("report nothing", 3),
+        ("report nonsense", 4),
+        ("report --trust nonsense app.epk", 5),
+        ("report --kernel-api 0.9 app.epk", 6),
+        ("report lacking.epk", 7),
+        ("inspect --html app.epk", 0),
+        ("inspect --html nonsense", 4),
+        ("inspect --html --profile nothing app.epk", 3),
+        ("inspect --profile app.epk app.epk", 2),
         ("ls app.epk bin", 0),
         ("ls app.epk nothing", 1),
         ("cat app.epk bin", 1),
@@ -430,6 +450,9 @@ fn exit_statuses_are_as_told() {
         ("remove hi", 0),
         ("keygen key", 3),
         ("umount app", 1),
+        ("stats app", 1),
+        ("stats nothing", 3),
+        ("mounts --interval 1", 2),
         ("mount app.epk nothing", 3),
         ("mount app.epk app -o rw", 2),
         ("mount nonsense app", 4),

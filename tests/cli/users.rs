@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use epk_tests::app::App;
 use epk_tests::files::temp_folder;
 use epk_tests::tool::Outcome;
-use epk_tests::users::{Copies, has_ordinary_user, ordinary};
+use epk_tests::users::{Copies, has_ordinary_user, is_machine_root, ordinary};
 
 #[test]
 fn the_suite_passes_for_an_ordinary_user() {
@@ -58,4 +58,33 @@ fn packages_and_keys_that_may_not_be_read() {
             "{words:?}"
         );
     }
+}
+
+#[test]
+fn others_may_look_at_a_mount_and_not_say_what_is_timed() {
+    if !is_machine_root() {
+        eprintln!("not run by root: nothing was tested");
+        return;
+    }
+    let copies = Copies::new(&["pkgtool"]);
+    let folder = temp_folder();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("ours");
+    fs::write(folder.path().join("app.epk"), App::script("x").image()).expect("writable");
+    let mountpoint = folder.path().join("mnt");
+    fs::create_dir(&mountpoint).expect("writable");
+    let ours = |words: &[&str]| {
+        Outcome::of(epk_tests::tool::pkgtool().args(words).current_dir(folder.path()))
+    };
+    let _nothing = ours(&["mount", "app.epk", "mnt", "-o", "allow_other"]).quietly();
+    let theirs = |words: &[&str]| {
+        let mut command = ordinary(copies.folder().join("pkgtool"));
+        Outcome::of(command.args(words).current_dir(folder.path()))
+    };
+    let looked = theirs(&["stats", "mnt", "--json"]);
+    let switched = theirs(&["stats", "mnt", "--timing", "on"]);
+    let timed = ours(&["stats", "mnt", "--json"]);
+    let _nothing = ours(&["umount", "--lazy", "mnt"]).quietly();
+    assert_eq!(looked.exits(0).json()[0]["requests"]["timed"], false);
+    switched.fails(1, "`mnt` is another user's mount\nhint: ");
+    assert_eq!(timed.exits(0).json()[0]["requests"]["timed"], false);
 }

@@ -1,4 +1,4 @@
-//! The page as HTML.
+//! Pages as HTML: this one, and the pieces of which others are made.
 
 use std::fmt::Write as _;
 
@@ -16,20 +16,8 @@ impl Page {
     /// The page as one HTML file.
     #[must_use]
     pub fn to_html(&self) -> String {
-        let mut out = String::new();
-        let title = escaped(&self.title);
-        out.push_str("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-        let (style, script) = (hash(STYLE), hash(SCRIPT));
-        add(
-            &mut out,
-            format_args!(
-                "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-                 style-src '{style}'; script-src '{script}'; base-uri 'none'; form-action 'none'\">\n\
-                 <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-                 <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-                 <h1>{title}</h1>\n"
-            ),
-        );
+        let mut out = head(&self.title, STYLE, Some(SCRIPT));
+        add(&mut out, format_args!("<main>\n<h1>{}</h1>\n", escaped(&self.title)));
         for paragraph in &self.intro {
             add(&mut out, format_args!("<p>{}</p>\n", pieces(paragraph)));
         }
@@ -100,6 +88,28 @@ fn add(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
+/// The beginning of a page up to the start of its body. Nothing but its own style and script, by
+/// their hashes, may be used on it.
+#[must_use]
+pub fn head(title: &str, style: &str, script: Option<&str>) -> String {
+    let mut out =
+        String::from("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+    let scripts = script.map(|script| format!("script-src '{}'; ", hash(script)));
+    add(
+        &mut out,
+        format_args!(
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
+             style-src '{}'; {}base-uri 'none'; form-action 'none'\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>{}</title>\n<style>{style}</style>\n</head>\n<body>\n",
+            hash(style),
+            scripts.unwrap_or_default(),
+            escaped(title)
+        ),
+    );
+    out
+}
+
 /// How the page's policy names what it lets run.
 fn hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::of(text.as_bytes()).as_bytes()))
@@ -165,7 +175,8 @@ fn file_address(path: &str) -> Option<String> {
 }
 
 /// The text as HTML, in elements and in attributes between double quotes.
-fn escaped(text: &str) -> String {
+#[must_use]
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

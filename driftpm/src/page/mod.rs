@@ -25,7 +25,7 @@
 //! assert!(page.to_html().contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
 //! ```
 
-mod html;
+pub mod html;
 
 /// A page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

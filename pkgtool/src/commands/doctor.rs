@@ -1,10 +1,8 @@
 //! `pkgtool doctor`
 
-use clap::Args;
-use serde_json::json;
-
-use crate::doctor::{State, examine};
+use crate::doctor::{State, examine, to_json};
 use crate::exit::{Failure, print_line};
+use clap::Args;
 
 /// Say what of this machine helps or hinders packages, and what to do about it
 ///
@@ -22,12 +20,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     let findings = examine();
     let problems = findings.iter().filter(|finding| finding.state == State::Problem).count();
     if args.json {
-        let findings = json!(findings);
-        print_line(json!({
-            "schema": "epk.doctor/1",
-            "problems": problems,
-            "findings": findings,
-        }))?;
+        print_line(to_json(&findings))?;
     } else {
         for finding in &findings {
             let (state, check, found) = (finding.state.name(), finding.check, &finding.found);

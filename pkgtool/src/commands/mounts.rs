@@ -1,5 +1,7 @@
 //! `pkgtool mounts`
 
+mod watch;
+
 use std::thread;
 use std::time::Duration;
 
@@ -11,9 +13,7 @@ use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::exit::{Failure, print_line};
-
-/// How long a server may take to answer before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::stats::PATIENCE;
 
 /// List mounted packages
 ///
@@ -21,9 +21,25 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// show as `dead`, those whose server doesn't answer within two seconds as `silent`.
 #[derive(Debug, Args)]
 pub(crate) struct MountsArgs {
+    /// Go on: a table that is kept up to date on a terminal, else a line when something changes
+    ///
+    /// SIGINT, SIGTERM and SIGHUP end it with status 0.
+    #[arg(long)]
+    watch: bool,
+
+    /// With `--watch`, seconds from one look to the next; a mount that comes or goes is seen at once
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_interval, requires = "watch")]
+    interval: Duration,
+
     /// Print a JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=86400.0).contains(seconds));
+    let interval = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    interval.ok_or_else(|| "expected seconds from 0.1 to 86400".to_owned())
 }
 
 /// A mount, and what its server said.
@@ -61,6 +77,9 @@ pub(crate) fn survey() -> Result<Vec<Surveyed>, Failure> {
 }
 
 pub(crate) fn mounts(args: &MountsArgs) -> Result<(), Failure> {
+    if args.watch {
+        return watch::watch(args.interval, args.json);
+    }
     let mounts = survey()?;
     mounts.iter().try_for_each(|mount| {
         if args.json { print_line(to_json(mount)) } else { print_line(to_line(mount)) }

@@ -6,6 +6,7 @@ mod checks;
 mod namespaces;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 /// How bad something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -61,6 +62,12 @@ impl Finding {
         self.remedy = Some(remedy.into());
         self
     }
+}
+
+/// The object epk.doctor/1.
+pub(crate) fn to_json(findings: &[Finding]) -> Value {
+    let problems = findings.iter().filter(|finding| finding.state == State::Problem).count();
+    json!({ "schema": "epk.doctor/1", "problems": problems, "findings": findings })
 }
 
 /// Everything that was found, in a fixed order.

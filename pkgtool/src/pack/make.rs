@@ -142,20 +142,18 @@ impl MakeArgs {
             ..Policy::default()
         }
     }
+}
 
-    /// The paths of the profile, from the root without a slash.
-    fn read_profile(&self) -> Result<Vec<Vec<u8>>, Failure> {
-        let Some(file) = &self.profile else { return Ok(Vec::new()) };
-        let text = fs::read(file).map_err(|error| {
-            Failure::system(format!("cannot read `{}`", file.display()), &error)
-        })?;
-        let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
-        let paths = lines.map(|line| {
-            let slashes = line.iter().take_while(|&&byte| byte == b'/').count();
-            line.get(slashes..).unwrap_or_default().to_vec()
-        });
-        Ok(paths.filter(|path| !path.is_empty()).collect())
-    }
+/// The paths of a profile, from the root without a slash.
+pub(crate) fn read_profile(file: &Path) -> Result<Vec<Vec<u8>>, Failure> {
+    let text = fs::read(file)
+        .map_err(|error| Failure::system(format!("cannot read `{}`", file.display()), &error))?;
+    let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let paths = lines.map(|line| {
+        let slashes = line.iter().take_while(|&&byte| byte == b'/').count();
+        line.get(slashes..).unwrap_or_default().to_vec()
+    });
+    Ok(paths.filter(|path| !path.is_empty()).collect())
 }
 
 /// Each format allows other sizes.
@@ -213,7 +211,7 @@ impl<'a> Making<'a> {
         let (command, key) = (args.signature_command.as_deref(), args.public_key.as_deref());
         Ok(Self {
             args,
-            profile: args.read_profile()?,
+            profile: args.profile.as_deref().map(read_profile).transpose()?.unwrap_or_default(),
             signer: signer(args.sign.as_deref(), command, key)?,
             times: Times::new(args.mtime, epoch()?.as_deref())?,
             output: Output::create(&args.output, args.force)?,

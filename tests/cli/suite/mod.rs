@@ -1,6 +1,7 @@
 //! What holds for whoever gives the commands.
 
 mod cat;
+mod chart;
 mod extract;
 mod inspect;
 mod keygen;
@@ -9,8 +10,11 @@ mod ls;
 mod mounts;
 mod output;
 mod pack;
+mod report;
 mod signature;
+mod stats;
 mod verify;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

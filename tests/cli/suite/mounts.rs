@@ -14,23 +14,23 @@ use serde_json::Value;
 use super::{Desk, names};
 
 /// A desk with a folder to mount on; what is mounted there goes with it.
-struct Mounting {
-    desk: Desk,
+pub(super) struct Mounting {
+    pub(super) desk: Desk,
 }
 
 impl Mounting {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let desk = Desk::new();
         fs::create_dir(desk.path("mnt")).expect("a folder");
         Self { desk }
     }
 
-    fn mountpoint(&self) -> PathBuf {
+    pub(super) fn mountpoint(&self) -> PathBuf {
         fs::canonicalize(self.desk.path("")).expect("a folder").join("mnt")
     }
 
     #[track_caller]
-    fn mount(&self, options: &[&str]) {
+    pub(super) fn mount(&self, options: &[&str]) {
         let words: Vec<&str> =
             ["mount", "app.epk", "mnt"].into_iter().chain(options.iter().copied()).collect();
         let _nothing = self.desk.give(&words).quietly();
@@ -38,7 +38,7 @@ impl Mounting {
 
     /// Unmounts what nobody uses.
     #[track_caller]
-    fn umount(&self) {
+    pub(super) fn umount(&self) {
         // A program that another test is starting has this one's open files for a moment, as
         // this process has.
         wait::until("it is unmounted", || {
@@ -57,7 +57,7 @@ impl Mounting {
         lines.into_iter().find(|line| line["mountpoint"] == *place.to_string_lossy())
     }
 
-    fn pid(&self) -> Pid {
+    pub(super) fn pid(&self) -> Pid {
         let listed = self.listed().expect("it is listed");
         let pid = listed["pid"].as_i64().expect("a process id");
         Pid::from_raw(i32::try_from(pid).expect("a process id"))
@@ -70,7 +70,7 @@ impl Drop for Mounting {
     }
 }
 
-fn gone(pid: Pid) -> bool {
+pub(super) fn gone(pid: Pid) -> bool {
     is_gone(pid.as_raw())
 }
 

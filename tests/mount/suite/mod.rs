@@ -1,5 +1,6 @@
 //! What holds for every mount, whoever mounts and however.
 
+mod attributes;
 mod background;
 mod cache;
 mod concurrency;
