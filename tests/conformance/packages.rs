@@ -12,10 +12,16 @@ pub(crate) const CONTENT: &[u8] = b"a line of text, a line of text, a line of te
 
 const TRUSTED: [u8; 32] = [7; 32];
 const STRANGER: [u8; 32] = [8; 32];
+const THIEF: [u8; 32] = [9; 32];
 
 /// The keys of `--trust own-trusted`.
 pub(crate) fn trusted_keys() -> String {
     format!("{}\n", SigningKey::from_seed(&TRUSTED).public().id())
+}
+
+/// The user's file of keys, which takes one back.
+pub(crate) fn trust_file() -> String {
+    format!("[revoked.\"{}\"]\n", SigningKey::from_seed(&THIEF).public().id())
 }
 
 /// A kind of package.
@@ -96,13 +102,17 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind {
         name: "corrupt block of format 1.0",
         options: &[],
-        make: |format| (format == Format::V1).then(|| damaged(format, None, spoil_file))?,
+        make: |format| {
+            (format == Format::V1).then(|| damaged(format, None, |image| spoil_file(image)))?
+        },
         expected: refused!("4", "EPK_VALIDATION_HASH_MISMATCH (11)"),
     },
     Kind {
         name: "corrupt block of format 2.0",
         options: &[],
-        make: |format| (format == Format::V2).then(|| damaged(format, None, spoil_file))?,
+        make: |format| {
+            (format == Format::V2).then(|| damaged(format, None, |image| spoil_file(image)))?
+        },
         expected: [
             "4 EPK_STRICT_CHUNK_HASH_MISMATCH (131)",
             "4 EPK_STRICT_CHUNK_HASH_MISMATCH (131)",
@@ -114,7 +124,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind {
         name: "bad signature",
         options: &[],
-        make: |format| damaged(format, Some(TRUSTED), spoil_signature),
+        make: |format| damaged(format, Some(TRUSTED), |image| spoil_signature(image)),
         expected: refused!("5", "EPK_VALIDATION_SIGNATURE_FAILED (12)"),
     },
     Kind {
@@ -128,6 +138,12 @@ pub(crate) const KINDS: &[Kind] = &[
         options: REQUIRED,
         make: |format| Some(image(format, &app(), Some(STRANGER))),
         expected: refused!("5", "EPK_STRICT_SIGNATURE_UNTRUSTED (122)"),
+    },
+    Kind {
+        name: "signed by a revoked key",
+        options: &[],
+        make: |format| Some(image(format, &app(), Some(THIEF))),
+        expected: refused!("5", "EPK_STRICT_SIGNATURE_REVOKED (123)"),
     },
     Kind {
         name: "incompatible kernel_api",
@@ -152,7 +168,7 @@ pub(crate) const KINDS: &[Kind] = &[
         options: &[],
         make: |format| {
             // In format 2.0 they are symbolic links, which may say anything.
-            (format == Format::V1).then(|| damaged(format, None, spoil_alias))?
+            (format == Format::V1).then(|| damaged(format, None, |image| spoil_alias(image)))?
         },
         expected: refused!("4", "EPK_STRICT_INVALID_ALIAS (117)"),
     },
@@ -197,8 +213,8 @@ fn cut_short(image: &mut Vec<u8>) {
 
 /// Changes a stored byte of the last block, which has `/file`; in format 2.0
 /// the entry's script, too.
-fn spoil_file(image: &mut Vec<u8>) {
-    let package = Package::open(image.as_slice(), &OpenOptions::default()).expect("intact");
+fn spoil_file(image: &mut [u8]) {
+    let package = Package::open(&*image, &OpenOptions::default()).expect("intact");
     let last = package.block_count() - 1;
     let block = package.block(BlockIndex(last)).expect("a block");
     let middle = usize::try_from(block.offset + u64::from(block.stored_size) / 2).expect("small");
@@ -206,15 +222,15 @@ fn spoil_file(image: &mut Vec<u8>) {
 }
 
 /// Changes the signature's last byte.
-fn spoil_signature(image: &mut Vec<u8>) {
-    let package = Package::open(image.as_slice(), &OpenOptions::default()).expect("intact");
+fn spoil_signature(image: &mut [u8]) {
+    let package = Package::open(&*image, &OpenOptions::default()).expect("intact");
     let header = package.header();
     let end = header.signature_offset.get() + header.signature_size.get();
     image[usize::try_from(end).expect("small") - 1] ^= 1;
 }
 
 /// Lets the alias lead nowhere, and makes PackageHash right again: for format 1.0.
-fn spoil_alias(image: &mut Vec<u8>) {
+fn spoil_alias(image: &mut [u8]) {
     replace(image, b"linkfolder", b"linknofold");
     image[PACKAGE_HASH..PACKAGE_HASH + 32].fill(0);
     let hash = Sha256::of(image);

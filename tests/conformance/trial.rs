@@ -8,7 +8,7 @@ use epk_tests::app::Stage;
 use epk_tests::places::Place;
 use epk_tests::tool;
 
-use crate::packages::{CONTENT, trusted_keys};
+use crate::packages::{CONTENT, trust_file, trusted_keys};
 
 /// How each command ended: its status, and the code in what it said. In the order of [`COMMANDS`].
 pub(crate) type Outcome = [String; 5];
@@ -26,6 +26,8 @@ pub(crate) fn try_package(place: &Place, image: &[u8], options: &[&str]) -> Outc
     };
     write("own-trusted", trusted_keys().as_bytes());
     write("own-file", CONTENT);
+    fs::create_dir_all(stage.folder().join("own-config/epk")).expect("folders can be made");
+    write("own-config/epk/trust.toml", trust_file().as_bytes());
 
     let of = |script: &str| ended(&mut command(place, &stage, &[], script, options));
     let verify = of(r#"exec "$0" verify --deep --compat "$@" app.epk"#);
@@ -69,7 +71,9 @@ fn command(
     let tool = place.tool();
     let shell = ["/bin/sh", "-c", script, tool.to_str().expect("text")];
     let words = [before, &shell, options].concat();
-    place.program(stage, Path::new(words[0]), &words[1..])
+    let mut command = place.program(stage, Path::new(words[0]), &words[1..]);
+    command.env("XDG_CONFIG_HOME", stage.folder().join("own-config"));
+    command
 }
 
 fn ended(command: &mut Command) -> String {
