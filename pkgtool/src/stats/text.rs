@@ -108,7 +108,7 @@ fn histogram(durations: &Durations) -> String {
     let places = durations.counts.iter().enumerate();
     let mut shown = places.clone().filter(|(_, count)| **count > 0).map(|(place, _)| place);
     let Some(first) = shown.next() else { return text };
-    let last = shown.last().unwrap_or(first);
+    let last = shown.next_back().unwrap_or(first);
     for (place, count) in places.skip(first).take(last - first + 1) {
         let bound = match durations.bound(place) {
             Some(bound) => format!("<= {}", duration(bound)),

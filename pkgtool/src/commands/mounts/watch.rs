@@ -31,9 +31,9 @@ pub(super) fn watch(interval: Duration, json: bool) -> Result<(), Failure> {
     loop {
         let mounts = survey()?;
         if table {
-            screen.show(&mounts)?
+            screen.show(&mounts)?;
         } else {
-            log.tell(&mounts, json)?
+            log.tell(&mounts, json)?;
         }
         if !events.wait(interval).map_err(failed)? {
             return Ok(());
