@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
+use epk_tests::processes::kill_server_and_keeper;
 use epk_tests::wait;
 
 use super::mounts::{Mounting, gone};
@@ -237,7 +237,7 @@ fn what_is_no_mount_has_no_stats() {
     fails("mnt/bin", 1, "is not the root folder of an epkfs mount");
     let _done = here.desk.give(&["stats", "mnt", "--json", "--prometheus"]).exits(2);
     let pid = here.pid();
-    kill(pid, Signal::SIGKILL).expect("ours");
+    kill_server_and_keeper(pid);
     wait::until("the server is gone", || gone(pid));
     fails("mnt", 3, "is gone\nhint: `pkgtool umount`");
 }
