@@ -3,11 +3,13 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
+use rustix::fs::{Mode, OFlags, open};
 
 use crate::control::{self, QueryError};
 use crate::fusermount;
@@ -64,12 +66,30 @@ pub fn unmount(folder: &Path, lazy: bool, search_path: Option<&OsStr>) -> Result
 /// # Errors
 /// As [`unmount`].
 pub fn clean_dead(folder: &Path, search_path: Option<&OsStr>) -> Result<bool, UnmountError> {
+    // This very mount, whatever is mounted here while it is looked at.
+    let held = open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let dead =
         is_dead(folder).map_err(|source| UnmountError::Io { path: folder.to_owned(), source })?;
-    if dead {
-        unmount(folder, true, search_path)?;
+    if !dead {
+        return Ok(false);
     }
-    Ok(dead)
+    if let Ok(held) = &held {
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+        if !matches!(control::query(&by_descriptor, PATIENCE), Err(QueryError::Dead(_))) {
+            return Ok(false);
+        }
+        match umount2(&by_descriptor, MntFlags::MNT_DETACH) {
+            // Somebody else was faster.
+            Ok(()) | Err(Errno::EINVAL) => return Ok(true),
+            // For an ordinary user the helper does it, by the path.
+            Err(_) => {}
+        }
+    }
+    drop(held);
+    match unmount(folder, true, search_path) {
+        Err(UnmountError::NotMounted(_)) => Ok(true),
+        result => result.map(|()| true),
+    }
 }
 
 /// Whether there is an epkfs mount at `folder` whose daemon is gone. One that doesn't answer in
