@@ -9,9 +9,9 @@ use std::process::Command;
 fn spec() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec");
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-    ["drift.md", "drift-projects.md", "drift-repositories.md", "drift-catalog.md"]
-        .map(read)
-        .concat()
+    let drift = ["drift.md", "drift-projects.md", "drift-repositories.md", "drift-catalog.md"];
+    // What it shares with repositories of EPK packages.
+    drift.map(read).concat() + &read("repository.md")
 }
 
 /// The help of a command.

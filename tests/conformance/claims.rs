@@ -1,4 +1,4 @@
-//! What the README claims leads to the test that holds it: a link whose target is a
+//! What README and SECURITY.md claim leads to the test that holds it: a link whose target is a
 //! file of tests, and after `#` a function of it.
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::Path;
 fn every_claim_leads_to_a_test_that_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut wrong = Vec::new();
-    for document in ["README.md"] {
+    for document in ["README.md", "SECURITY.md"] {
         let text = fs::read_to_string(root.join(document)).expect("a document");
         let targets = targets(&text);
         assert!(targets.iter().any(|target| target.contains(".rs#")), "{document} has no claim");
