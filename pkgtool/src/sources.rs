@@ -130,13 +130,27 @@ pub(crate) fn repository_in_registry(text: &str) -> Result<Reference, Failure> {
     Ok(reference)
 }
 
-/// The key id of what a user wrote: a key id, or a public key.
+/// The key id of what a user wrote: a key id, a public key, or a line with both, as `keygen` prints.
 pub(crate) fn parse_key(text: &str) -> Result<String, String> {
-    let id = text.strip_prefix("ed25519:").map(decode_base64);
-    match (id, PublicKey::parse(text)) {
-        (Some(Ok(bytes)), _) if bytes.len() == 32 => Ok(text.to_owned()),
-        (None, Ok(key)) => Ok(key.id()),
-        _ => Err("expected a key id (`ed25519:…`) or a public key in base64".to_owned()),
+    let words = text.split_ascii_whitespace().map(parse_word);
+    let mut ids = words.collect::<Option<Vec<_>>>().unwrap_or_default();
+    ids.dedup();
+    match <[String; 1]>::try_from(ids) {
+        Ok([id]) => Ok(id),
+        Err(ids) if ids.is_empty() => {
+            Err("expected a key id (`ed25519:…`) or a public key in base64".to_owned())
+        }
+        Err(ids) => Err(format!("expected one key, this is {}", ids.join(" and "))),
+    }
+}
+
+fn parse_word(word: &str) -> Option<String> {
+    match word.strip_prefix("ed25519:") {
+        Some(digits) => {
+            let bytes = decode_base64(digits).ok().filter(|bytes| bytes.len() == 32);
+            bytes.map(|_| word.to_owned())
+        }
+        None => PublicKey::parse(word).ok().map(|key| key.id()),
     }
 }
 
@@ -169,11 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_two_spellings() {
+    fn keys_have_several_spellings() {
         let id = "ed25519:b6ba+242h2Xj8Rvj0cJ18tf0pxDCfQoqboegikzwqzU=";
         assert_eq!(parse_key(id).as_deref(), Ok(id));
         let public = "7rw7MJAWPauJfxqYJUrlUC5MHsSSIfsuHaHS7QjgETY=";
         assert_eq!(parse_key(public).as_deref(), Ok(id));
+        assert_eq!(parse_key(&format!("{public} {id}\n")).as_deref(), Ok(id));
+        let other = "ed25519:0b2ZtOmCbYbXsriFhE6KICxHFeqTwLEeceZfQ5cFyGM=";
+        let both = parse_key(&format!("{public} {other}"));
+        assert_eq!(both, Err(format!("expected one key, this is {id} and {other}")));
         for wrong in ["", "ed25519:", "ed25519:AAAA", "rsa:x", "x"] {
             assert!(parse_key(wrong).is_err(), "{wrong}");
         }

@@ -14,7 +14,8 @@ use libfuzzer_sys::fuzz_target;
 /// More than this a hostile package may well declare, but one run need not read.
 const READ: u32 = 1 << 22;
 
-fuzz_target!(|image: Vec<u8>| {
+// Bytes as they are: a vector would be made of them by a code of the fuzzer's own.
+fuzz_target!(|image: &[u8]| {
     let mut text = String::new();
     Dump::of(&image).expect("bytes in memory").hexdump(&mut text).expect("to a string");
 
@@ -36,7 +37,7 @@ fuzz_target!(|image: Vec<u8>| {
     }
 });
 
-fn walk(package: &Package<Vec<u8>>) -> Result<(), Error> {
+fn walk(package: &Package<&[u8]>) -> Result<(), Error> {
     let mut folders = vec![(Vec::new(), NodeId::ROOT)];
     while let Some((prefix, folder)) = folders.pop() {
         for (name, id, kind) in package.children(folder)? {

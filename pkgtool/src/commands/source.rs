@@ -28,7 +28,8 @@ enum Verb {
         /// registry of containers `oci://HOST/NAME`
         url: String,
 
-        /// Who signs the index: a key id or a public key; more than one if any of them may
+        /// Who signs the index: a key id, a public key, or the line with both that `keygen` printed;
+        /// more than one if any of them may
         #[arg(long, required = true, value_name = "KEYID", value_parser = parse_key)]
         key: Vec<String>,
     },
