@@ -150,7 +150,7 @@ fn parse_word(word: &str) -> Option<String> {
             let bytes = decode_base64(digits).ok().filter(|bytes| bytes.len() == 32);
             bytes.map(|_| word.to_owned())
         }
-        None => PublicKey::parse(word).ok().map(|key| key.id()),
+        None => PublicKey::parse(word).ok().map(PublicKey::id),
     }
 }
 
