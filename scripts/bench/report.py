@@ -68,7 +68,7 @@ def markdown(results):
         for test, told in tests.items():
             cells = []
             for name in systems:
-                usage = told["systems"][name]["server"]
+                usage = told["systems"].get(name, {}).get("server")
                 middle = {key: statistics.median(use[key] for use in usage)
                           for key in ("cpu_seconds", "peak_kib", "anonymous_kib")} if usage else None
                 cells.append(f"{middle['cpu_seconds']:.2f} s, {middle['peak_kib'] / 1024:.1f} "
