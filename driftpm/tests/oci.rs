@@ -14,21 +14,7 @@ use driftpm::transport::{
     TransportError,
 };
 use epk_format::digest::Sha256;
-use servers::{Answer, Flaky, Own, registry, tls, uploads};
-
-/// Bytes that are not the same anywhere.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 7_u32;
-    let next = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state.to_be_bytes()[0]
-    };
-    (0..length).map(next).collect()
-}
-
-fn hasty() -> Settings {
-    Settings { retries: 0, ..Settings::default() }
-}
+use servers::{Answer, Flaky, Own, hasty, noise, registry, tls, uploads};
 
 fn client(settings: Settings) -> Client {
     Client::new(settings).unwrap()

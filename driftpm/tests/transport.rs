@@ -11,22 +11,7 @@ use driftpm::transport::{
     Client, Downloaded, ErrorKind, Location, Progress, Proxies, Request, S3Settings, Settings,
     Silent, Transport as _, TransportError,
 };
-use servers::{Answer, Own, nginx, put, s3, tls};
-
-/// Bytes that are not the same anywhere.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 7_u32;
-    let next = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state.to_be_bytes()[0]
-    };
-    (0..length).map(next).collect()
-}
-
-/// A failure is told at once.
-fn hasty() -> Settings {
-    Settings { retries: 0, ..Settings::default() }
-}
+use servers::{Answer, Own, hasty, nginx, noise, put, s3, tls};
 
 fn at(url: &str, path: &str) -> Location {
     Location::parse(&format!("{url}/")).unwrap().join(path).unwrap()

@@ -2,7 +2,7 @@
 //! nothing of it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use epk_format::write::Format;
@@ -79,12 +79,18 @@ fn pack_leaves_no_half_package() {
     }
 }
 
+/// A package beside the disk.
+fn packed(folder: &Path) -> PathBuf {
+    let path = folder.join("app.epk");
+    fs::write(&path, image(Format::V2, "1")).expect("written");
+    path
+}
+
 #[test]
 fn add_leaves_no_half_package() {
     let disk = FailingDisk::default();
     let home = temp_folder();
-    let packed = home.path().join("app.epk");
-    fs::write(&packed, image(Format::V2, "1")).expect("written");
+    let packed = packed(home.path());
     let command = || {
         let mut command = pkgtool(home.path());
         command.arg("add").arg(&packed).env("XDG_DATA_HOME", disk.path("data"));
@@ -102,8 +108,7 @@ fn add_leaves_no_half_package() {
 fn extract_leaves_no_half_tree() {
     let disk = FailingDisk::default();
     let home = temp_folder();
-    let packed = home.path().join("app.epk");
-    fs::write(&packed, image(Format::V2, "1")).expect("written");
+    let packed = packed(home.path());
     let command = || {
         let mut command = pkgtool(home.path());
         command.arg("extract").arg(&packed).arg(disk.path("tree"));

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use driftpm::transport::Settings;
+
 #[allow(unused_imports)] // As above.
 pub(crate) use registry::{Flaky, registry, uploads};
 
@@ -36,6 +38,21 @@ fn program(name: &str) -> Option<PathBuf> {
         eprintln!("`{name}` is not installed: this test passes without having tested anything");
     }
     found
+}
+
+/// Bytes that are not the same anywhere.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut state = 7_u32;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    (0..length).map(next).collect()
+}
+
+/// A client that tells a failure at once.
+pub(crate) fn hasty() -> Settings {
+    Settings { retries: 0, ..Settings::default() }
 }
 
 /// A port that was free a moment ago.
