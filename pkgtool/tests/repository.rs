@@ -286,6 +286,15 @@ fn packages_that_are_not_what_the_index_says() {
         let listed = pkgtool(&place, &["list"]).ok();
         assert_eq!(listed.stdout, "", "{from}");
     }
+    // What is installed stays, when another name is said to be that very package.
+    fs::write(&index, &text).expect("written");
+    pkgtool(&place, &["repo", "sign", "repo", "--sign", "repo.key"]).ok();
+    pkgtool(&place, &["fetch", "org.example.app"]).ok();
+    let changed = text.replacen("\"org.example.app\":{", "\"org.example.bank\":{", 1);
+    fs::write(&index, changed).expect("written");
+    pkgtool(&place, &["repo", "sign", "repo", "--sign", "repo.key"]).ok();
+    pkgtool(&place, &["fetch", "org.example.bank"]).fails(5, &["the package says that it is"]);
+    assert_eq!(pkgtool(&place, &["list"]).ok().stdout.lines().count(), 1);
     // Nobody signs what nobody would read.
     for path in ["../packages/org", "file:///etc/org"] {
         fs::write(&index, text.replacen("packages/org", path, 1)).expect("written");

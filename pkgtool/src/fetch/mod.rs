@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use driftpm::index::Seen;
 use driftpm::transport::{Client, Downloaded, Request, Transport as _};
-use epk_format::OpenOptions;
 use epk_format::digest::Sha256;
+use epk_format::{OpenOptions, Package};
 
 pub(crate) use client::{client, transport};
 pub(crate) use offers::{Offer, choose, of_registry, offers};
@@ -24,7 +24,7 @@ use crate::input;
 use crate::progress::Downloads;
 use crate::repository::release::hash;
 use crate::store::signers::Signer;
-use crate::store::{self, Admission, Placed, Store};
+use crate::store::{self, Admission, Identity, Placed, Store};
 use work::Work;
 
 /// What all fetching needs.
@@ -83,9 +83,10 @@ impl Network {
         if dry_run {
             return Ok(fetched);
         }
+        let announced =
+            |package: &Package<fs::File>, identity: &Identity| agrees(offer, package, identity);
         let placed = check(offer, &file)
-            .and_then(|()| store::place(&file, store, options, Some(admission)))
-            .and_then(|placed| agree(offer, placed));
+            .and_then(|()| store::place(&file, store, options, Some(&admission.of(&announced))));
         // Right or wrong: nobody should find it here again.
         let removed = work.remove();
         fetched.placed = Some(placed?);
@@ -128,7 +129,7 @@ fn installed(
 ) -> Result<Option<Placed>, Failure> {
     let path = store.path_of(&offer.identity);
     let package = match fs::File::open(&path) {
-        Ok(file) => epk_format::Package::open(file, options)
+        Ok(file) => Package::open(file, options)
             .map_err(|error| Failure::opening(&path, &error, options))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::system(format!("`{}`", path.display()), &error)),
@@ -162,29 +163,26 @@ fn check(offer: &Offer, file: &Path) -> Result<(), Failure> {
     Err(mismatch(offer, &message))
 }
 
-/// Holds the verified package against what was announced: its name, PackageHash and signer.
-fn agree(offer: &Offer, placed: Placed) -> Result<Placed, Failure> {
-    let undo = |message: String| {
-        // It was never meant to be here.
-        let _ = fs::remove_file(&placed.installed.path);
-        Err(mismatch(offer, &message))
-    };
-    if placed.installed.identity != offer.identity {
-        return undo(format!("the package says that it is `{}`", placed.installed.identity));
+/// Holds a package against what was announced: its name, PackageHash and signer.
+fn agrees(offer: &Offer, package: &Package<fs::File>, identity: &Identity) -> Result<(), Failure> {
+    if *identity != offer.identity {
+        return Err(mismatch(offer, &format!("the package says that it is `{identity}`")));
     }
-    let hash = placed.package.package_hash().to_string();
+    let hash = package.package_hash().to_string();
     if hash != offer.release.package_hash {
-        return undo(format!("its PackageHash is {hash}, another one was announced"));
+        let message = format!("its PackageHash is {hash}, another one was announced");
+        return Err(mismatch(offer, &message));
     }
     // Under `disabled` nobody knows whose signature it is.
-    if let Some(signer) = Signer::of(placed.package.signature())
+    if let Some(signer) = Signer::of(package.signature())
         && !offer.release.key_ids.is_empty()
         && !offer.release.key_ids.iter().any(|told| signer.is(told))
     {
         let told = offer.release.key_ids.join("`, `");
-        return undo(format!("it is signed by {signer}, `{told}` was announced"));
+        let message = format!("it is signed by {signer}, `{told}` was announced");
+        return Err(mismatch(offer, &message));
     }
-    Ok(placed)
+    Ok(())
 }
 
 fn mismatch(offer: &Offer, message: &str) -> Failure {

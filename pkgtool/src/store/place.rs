@@ -33,12 +33,29 @@ pub(crate) struct Admission<'a> {
     host: Host<'static>,
     /// New signers of known names that the user accepts.
     accepted: &'a [Signer],
+    /// Says whether it is the package that was announced.
+    announced: Option<Announced<'a>>,
 }
+
+/// Holds a package against what was announced of it.
+pub(crate) type Announced<'a> = &'a dyn Fn(&Package<File>, &Identity) -> Result<(), Failure>;
 
 impl<'a> Admission<'a> {
     /// What this machine asks.
     pub(crate) fn accepting(accepted: &'a [Signer]) -> Self {
-        Self { host: input::host(None), accepted }
+        Self { host: input::host(None), accepted, announced: None }
+    }
+
+    /// The same, of one package, which must be the one that was announced.
+    pub(crate) fn of<'b>(&self, announced: Announced<'b>) -> Admission<'b>
+    where
+        'a: 'b,
+    {
+        Admission { announced: Some(announced), accepted: self.accepted, host: self.host.clone() }
+    }
+
+    fn agrees(&self, package: &Package<File>, identity: &Identity) -> Result<(), Failure> {
+        self.announced.map_or(Ok(()), |announced| announced(package, identity))
     }
 
     /// Whether the package's signer is one whom the name is known by.
@@ -58,9 +75,9 @@ impl<'a> Admission<'a> {
 }
 
 /// Copies the package `source` into the store and verifies the copy: every rule, every block and
-/// file, the signature as `options` want it, the manifest, and, with an `admission`, whether this
-/// machine can run it and knows its signer. A crash at any moment leaves the store as it was, or
-/// with the package.
+/// file, the signature as `options` want it, the manifest, and, with an `admission`, whether it is
+/// what was announced, and this machine can run it and knows its signer. A crash at any moment
+/// leaves the store as it was, or with the package.
 pub(crate) fn place(
     source: &Path,
     store: &Store,
@@ -79,6 +96,8 @@ pub(crate) fn place(
     }
     let path = store.path_of(&identity);
     let installed = Installed { owner: store.owner, identity: identity.clone(), path };
+    // Before anything of the store is looked at: it may be about another package.
+    admission.map_or(Ok(()), |asked| asked.agrees(&candidate, &identity))?;
     if let Some(there) = open_existing(&installed.path)? {
         return already(source, &mut from, installed, there, options);
     }
@@ -102,6 +121,7 @@ pub(crate) fn place(
             source.display()
         )));
     }
+    admission.map_or(Ok(()), |asked| asked.agrees(&package, &identity))?;
     if output.publish_new()? {
         // Another version may have come from another signer meanwhile. Whoever comes second sees the
         // first; of two who see each other neither stays.
