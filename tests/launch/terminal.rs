@@ -14,6 +14,13 @@ use nix::pty::openpty;
 
 use crate::probe::probe;
 
+/// Starts a shell that asks for commands, as people do.
+const SHELL: &str = "PS1='next? ' exec /bin/bash --norc --noprofile -i";
+
+/// What that shell says when it reads. While it takes the terminal back from a program, whichever,
+/// what is typed may be lost.
+const PROMPT: &str = "next? ";
+
 /// A terminal that a test types on.
 struct Terminal {
     keyboard: File,
@@ -57,12 +64,32 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).expect("a terminal");
     }
 
+    fn shown(&self) -> String {
+        self.screen.lock().expect("no panic").clone()
+    }
+
     #[track_caller]
     fn shows(&self, text: &str) {
-        let seen = || self.screen.lock().expect("no panic").clone();
+        self.shows_in_turn(&[text]);
+    }
+
+    /// Waits until the shell asks for a command after it has shown `text`.
+    #[track_caller]
+    fn asks_after(&self, text: &str) {
+        self.shows_in_turn(&[text, PROMPT]);
+    }
+
+    #[track_caller]
+    fn shows_in_turn(&self, texts: &[&str]) {
         let deadline = std::time::Instant::now() + wait::PATIENCE;
-        while !seen().contains(text) {
-            assert!(std::time::Instant::now() < deadline, "no `{text}` in: {}", seen());
+        loop {
+            let shown = self.shown();
+            let rest =
+                texts.iter().try_fold(&shown[..], |rest, text| Some(rest.split_once(text)?.1));
+            if rest.is_some() {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "no {texts:?} in: {shown}");
             wait::a_while(std::time::Duration::from_millis(3));
         }
     }
@@ -91,29 +118,29 @@ fn launch(place: &Place, app: &App, options: &[&str], words: &[&str]) -> (Stage,
 
 #[test]
 fn a_program_is_stopped_continued_and_interrupted() {
-    // As people do: in a shell that asks for commands.
-    let script = "exec /bin/bash --norc --noprofile -i -s -- \"$@\"";
+    let script = format!("{SHELL} -s -- \"$@\"");
     for place in places() {
         for options in [&[][..], &["--isolation", "sealed"], &["--no-pid-namespace"]] {
             let (stage, launch) = launch(&place, &probe(), options, &["converse"]);
-            let mut terminal = Terminal::start(script, &launch);
+            let mut terminal = Terminal::start(&script, &launch);
+            terminal.asks_after("");
             terminal.type_in("\"$@\"\n");
             terminal.shows("ready");
             terminal.type_in("one\n");
             terminal.shows("got one");
             terminal.type_in(CTRL_Z);
-            terminal.shows("Stopped");
+            terminal.asks_after("Stopped");
             terminal.type_in("echo left $?\n");
             // As a shell says SIGTSTP.
-            terminal.shows("left 148");
+            terminal.asks_after("left 148");
             terminal.type_in("fg\n");
             terminal.shows("fg\r\n\"$@\"");
             terminal.type_in("two\n");
             terminal.shows("got two");
             terminal.type_in(CTRL_C);
-            terminal.shows("^C");
+            terminal.asks_after("^C");
             terminal.type_in("echo ended $?\n");
-            terminal.shows("ended 130");
+            terminal.asks_after("ended 130");
             terminal.type_in("exit 0\n");
             terminal.finish(&stage);
         }
@@ -122,24 +149,25 @@ fn a_program_is_stopped_continued_and_interrupted() {
 
 #[test]
 fn a_shell_inside_has_job_control_and_gives_the_terminal_back() {
-    let app = App::script("exec /bin/bash --norc --noprofile -i");
+    let app = App::script(SHELL);
     let script = "\"$@\"; echo \"left $?\"; read line; echo \"mine $line\"";
     for place in places() {
         let (stage, launch) = launch(&place, &app, &[], &[]);
         let mut terminal = Terminal::start(script, &launch);
+        terminal.asks_after("");
         terminal.type_in("echo in$((1+1))side\n");
-        terminal.shows("in2side");
+        terminal.asks_after("in2side");
         terminal.type_in("sh -c 'echo r$((1+1))n; exec cat'\n");
         terminal.shows("r2n");
         terminal.type_in("echoed\n");
         terminal.shows("echoed\r\nechoed");
         terminal.type_in(CTRL_Z);
-        terminal.shows("Stopped");
+        terminal.asks_after("Stopped");
         terminal.type_in("disown %1; exit 5\n");
         terminal.shows("left 5");
         terminal.type_in("back\n");
         terminal.shows("mine back");
-        let shown = terminal.screen.lock().expect("no panic").clone();
+        let shown = terminal.shown();
         assert!(!shown.contains("no job control"), "{shown}");
         terminal.finish(&stage);
     }
@@ -155,7 +183,7 @@ fn nothing_is_typed_for_others() {
             let terminal = Terminal::start(script, &launch);
             terminal.shows("high TIOCSTI: EPERM");
             terminal.shows("nothing there");
-            let shown = terminal.screen.lock().expect("no panic").clone();
+            let shown = terminal.shown();
             assert!(shown.contains("TIOCSTI: EPERM\r\nTIOCLINUX: EPERM"), "{shown}");
             terminal.finish(&stage);
         }
