@@ -8,10 +8,11 @@
 //! tree after every step are compared, bytecode included: a small script stands in for the
 //! platform's compiler and answers with what the recordings hold for that source.
 
+mod scripts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -127,8 +128,7 @@ fn recorded_compiler(scenarios: &[Scenario], place: &Path) -> PathBuf {
          exec cp \"$found.axbc\" \"$4\"\n",
         memory.display()
     );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    scripts::write(&script, &text);
     script
 }
 

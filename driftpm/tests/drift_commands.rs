@@ -14,5 +14,6 @@ mod project;
 mod projects;
 #[path = "drift/repository.rs"]
 mod repository;
+mod scripts;
 #[path = "drift/versions.rs"]
 mod versions;

@@ -32,7 +32,10 @@ impl Folders {
             Some(user) => {
                 // What the user executes must be where the user can go.
                 let copy = self.path().join("pkgtool");
-                fs::copy(env!("CARGO_BIN_EXE_pkgtool"), &copy).expect("copied");
+                // Not by this process, see execve(2), ETXTBSY: other threads start programs.
+                let original = env!("CARGO_BIN_EXE_pkgtool");
+                let copied = Command::new("cp").arg(original).arg(&copy).status();
+                assert!(copied.expect("`cp` starts").success());
                 let mut command = Command::new("setpriv");
                 command.args(["--reuid", user, "--regid", user, "--clear-groups", "--"]).arg(copy);
                 command

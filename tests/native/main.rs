@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use epk_tests::binaries::binary;
-use epk_tests::files::temp_folder;
+use epk_tests::files::{copy_program, temp_folder};
 use epk_tests::tool::Outcome;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -30,7 +30,7 @@ impl Project {
         let binaries = folder.path().join("binaries");
         fs::create_dir(&binaries).expect("ours");
         for tool in tools {
-            fs::copy(binary(tool), binaries.join(tool)).expect("built");
+            copy_program(&binary(tool), &binaries.join(tool));
         }
         let project = Self { folder, binaries };
         project.write("drift-project.json", &json!({"format": 1, "name": "demo"}));

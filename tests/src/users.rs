@@ -1,7 +1,6 @@
 //! Becoming an ordinary user, for tests that root runs.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +9,7 @@ use nix::unistd::{User, geteuid};
 use tempfile::TempDir;
 
 use crate::binaries::{FOLDER_VARIABLE, binary};
-use crate::files::temp_folder;
+use crate::files::{copy_program, temp_folder};
 
 /// The variable that names the ordinary user, `nobody` by default.
 const USER_VARIABLE: &str = "EPK_TEST_USER";
@@ -79,8 +78,7 @@ impl Copies {
 
     fn add(&self, from: &Path, name: &str) {
         let to = self.0.path().join(name);
-        fs::copy(from, &to).expect("it can be copied");
-        fs::set_permissions(&to, Permissions::from_mode(0o755)).expect("it is ours");
+        copy_program(from, &to);
     }
 
     /// Where they are.

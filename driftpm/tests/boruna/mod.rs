@@ -3,9 +3,11 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+#[path = "../scripts/mod.rs"]
+mod scripts;
 
 /// A temporary directory, removed at the end.
 pub(crate) struct Place(tempfile::TempDir);
@@ -101,8 +103,7 @@ impl Place {
 
     /// A shell script.
     pub(crate) fn script(&self, relative: &str, body: &str) {
-        self.write(relative, &format!("#!/bin/sh\n{body}\n"));
-        fs::set_permissions(self.path(relative), fs::Permissions::from_mode(0o755)).unwrap();
+        scripts::write(&self.path(relative), &format!("#!/bin/sh\n{body}\n"));
     }
 
     /// A manifest; dependencies as ids with blanks between them.

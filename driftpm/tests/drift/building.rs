@@ -1,7 +1,6 @@
 //! Plans, builds, vendoring and images.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use driftpm::drift::container::{read_full, read_light};
 use driftpm::drift::metadata::Metadata;
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::project::{Project, package};
 use super::repository::rich_package;
+use super::scripts;
 
 impl Project {
     fn target(&self, folder: &str, mut target: Value) {
@@ -30,8 +30,8 @@ impl Project {
     /// A compiler that writes down its words and copies what was prepared under the name of the
     /// package, or makes a program.
     fn compiler(&self) {
-        self.write(
-            "compiler",
+        scripts::write(
+            &self.path("compiler"),
             "#!/bin/sh\n\
              echo \"$@\" >> words\n\
              test -f \"$DRIFT_PLAN\" || exit 9\n\
@@ -41,7 +41,6 @@ impl Project {
              -o) echo program > \"$2\";;\n\
              esac\n",
         );
-        fs::set_permissions(self.path("compiler"), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     fn words(&self) -> String {
