@@ -25,6 +25,9 @@ use crate::unmount::{self, UnmountError};
 /// Between two looks at whether a mount is still used.
 const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
+/// Less than all others, and not never: then the kernel would have nobody left to end.
+const LAST_TO_GO: i32 = -999;
+
 /// How messages begin.
 const UNMOUNT: u8 = b'u';
 const LINE: u8 = b'l';
@@ -122,6 +125,7 @@ pub(crate) fn send_line(socket: &OwnedFd, severity: u8, line: &[u8]) -> io::Resu
 impl Charge {
     /// The keeper's life, and its exit status.
     fn keep(&mut self, server: &OwnedFd) -> i32 {
+        outlive_the_server();
         if let Err(error) = self.let_go(server) {
             tracing::warn!(target: "epkfs::mount", %error, "the keeper holds more than it should");
         }
@@ -211,6 +215,17 @@ impl Charge {
                 false
             }
         }
+    }
+}
+
+/// Where memory runs short the kernel ends processes, and may end more than one. Whoever clears up
+/// is to be the last of them. Asking for that takes CAP_SYS_RESOURCE (proc_pid_oom_score_adj(5)):
+/// others go on without.
+fn outlive_the_server() {
+    let path = "/proc/self/oom_score_adj";
+    let now = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    if now.is_some_and(|now| now > LAST_TO_GO) {
+        let _asked = fs::write(path, LAST_TO_GO.to_string());
     }
 }
 

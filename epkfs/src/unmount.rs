@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ pub enum UnmountError {
     /// Someone has a file open on it, or works in it.
     #[error("`{0}` is in use")]
     Busy(PathBuf),
+    /// Something else is mounted over it. Whoever named the path named that.
+    #[error("something else is mounted over `{0}`")]
+    Covered(PathBuf),
     /// Neither way worked.
     #[error("cannot unmount `{path}`{}", mount::list(attempts))]
     AllFailed {
@@ -73,23 +76,27 @@ pub fn clean_dead(folder: &Path, search_path: Option<&OsStr>) -> Result<bool, Un
     if !dead {
         return Ok(false);
     }
-    if let Ok(held) = &held {
-        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
-        if !matches!(control::query(&by_descriptor, PATIENCE), Err(QueryError::Dead(_))) {
-            return Ok(false);
+    let failed = |source| UnmountError::Io { path: folder.to_owned(), source };
+    let mount = match &held {
+        Ok(held) => {
+            let id = table::id_of(held).map_err(failed)?;
+            if !matches!(control::query(&by_descriptor(held), PATIENCE), Err(QueryError::Dead(_))) {
+                return Ok(false);
+            }
+            table::list().map_err(failed)?.into_iter().find(|mount| mount.id == id)
         }
-        match umount2(&by_descriptor, MntFlags::MNT_DETACH) {
-            // Somebody else was faster.
-            Ok(()) | Err(Errno::EINVAL) => return Ok(true),
-            // For an ordinary user the helper does it, by the path.
-            Err(_) => {}
-        }
+        Err(_) => table::at(&resolve(folder).map_err(failed)?).map_err(failed)?,
+    };
+    match mount.filter(MountInfo::is_epkfs).map(|mount| remove(&mount, true, search_path)) {
+        // Somebody else was faster, and may have mounted anew since.
+        None | Some(Ok(()) | Err(UnmountError::Covered(_))) => Ok(true),
+        Some(Err(error)) => Err(error),
     }
-    drop(held);
-    match unmount(folder, true, search_path) {
-        Err(UnmountError::NotMounted(_)) => Ok(true),
-        result => result.map(|()| true),
-    }
+}
+
+/// A path that leads to what a descriptor is of, and to nothing else.
+fn by_descriptor(held: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()))
 }
 
 /// Whether there is an epkfs mount at `folder` whose daemon is gone. One that doesn't answer in
@@ -121,16 +128,38 @@ pub(crate) fn resolve(folder: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Unmounts a mount by the path that the table has.
+/// Unmounts a mount at the path that the table has, and nothing else that may be there by now. With
+/// `lazy` and the right to it that is certain; else it is looked at just before.
 pub(crate) fn remove(
     mount: &MountInfo,
     lazy: bool,
     search_path: Option<&OsStr>,
 ) -> Result<(), UnmountError> {
     let path = &mount.mountpoint;
-    let mut flags = MntFlags::UMOUNT_NOFOLLOW;
-    flags.set(MntFlags::MNT_DETACH, lazy);
-    match umount2(path, flags) {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Below a folder that this user may not enter nothing can be looked at, nor unmounted.
+    let held = open(path, flags, Mode::empty()).ok();
+    if let Some(held) = &held {
+        let failed = |source| UnmountError::Io { path: path.clone(), source };
+        if table::id_of(held).map_err(failed)? != mount.id {
+            let there = table::all().map_err(failed)?.iter().any(|one| one.id == mount.id);
+            return if there { Err(UnmountError::Covered(path.clone())) } else { Ok(()) };
+        }
+    }
+    let direct = match held {
+        Some(held) if lazy => match umount2(&by_descriptor(&held), MntFlags::MNT_DETACH) {
+            // Somebody else was faster.
+            Err(Errno::EINVAL) => Ok(()),
+            result => result,
+        },
+        // Held, it would be in use.
+        held => {
+            drop(held);
+            let lazily = if lazy { MntFlags::MNT_DETACH } else { MntFlags::empty() };
+            umount2(path, MntFlags::UMOUNT_NOFOLLOW | lazily)
+        }
+    };
+    match direct {
         Ok(()) => Ok(()),
         Err(Errno::EBUSY) => Err(UnmountError::Busy(path.clone())),
         Err(errno) => {
@@ -152,6 +181,20 @@ pub(crate) fn remove(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_there_instead_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // A mount that is elsewhere, as one that was here and has something else over it.
+        let mut covered = table::at(Path::new("/proc")).expect("a table").expect("it is mounted");
+        covered.mountpoint = folder.path().canonicalize().expect("it is there");
+        let gone = MountInfo { id: u64::MAX, ..covered.clone() };
+        for lazy in [false, true] {
+            let result = remove(&covered, lazy, None);
+            assert!(matches!(result, Err(UnmountError::Covered(_))), "{result:?}");
+            remove(&gone, lazy, None).expect("it is gone");
+        }
+    }
 
     #[test]
     fn what_is_not_ours_stays() {

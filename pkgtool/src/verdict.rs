@@ -9,6 +9,7 @@ use epkfs::policy::hints;
 use serde_json::{Map, Value, json};
 
 use crate::deep;
+use crate::events;
 use crate::exit::{Exit, Failure, exit_of, manifest_exit};
 use crate::input::{self, open_file, signature_words};
 use crate::loader::check as loader;
@@ -66,6 +67,16 @@ impl Verdict {
         }
     }
 
+    /// Tells the log what there is against the package, or for it.
+    fn tell(&self, path: &Path) {
+        self.findings.iter().for_each(|error| events::refused(path, error));
+        match (&self.manifest, &self.compatibility) {
+            (Some(Err(error)), _) | (_, Some(Err(error))) => events::manifest_refused(path, error),
+            (Some(Ok(manifest)), Some(Ok(()))) => events::compatible(path, manifest),
+            _ => {}
+        }
+    }
+
     fn find(&mut self, error: Error) {
         self.fail(exit_of(&error));
         match error.code() {
@@ -87,12 +98,16 @@ pub(crate) fn judge(path: &Path, options: &OpenOptions, looks: &Looks) -> Verdic
     match Package::open(file, options) {
         Ok(package) => {
             describe(&mut verdict, path, &package, looks);
+            if verdict.findings.is_empty() {
+                events::opened(path, &package);
+            }
         }
         Err(error) => {
             (verdict.signature, verdict.key_id) = signature_of_refused(path, &error);
             verdict.find(error);
         }
     }
+    verdict.tell(path);
     verdict
 }
 
@@ -151,7 +166,7 @@ fn signature_of_refused(path: &Path, error: &Error) -> (&'static str, Option<Str
         ) => {
             // Refused by policy or for being wrong? Only a milder policy tells them apart.
             let mild = OpenOptions { signature: Policy::Optional, ..OpenOptions::default() };
-            let opened = input::open_in_full(path, &mild).ok();
+            let opened = open_file(path).ok().and_then(|file| Package::open(file, &mild).ok());
             match (code, opened.map(|package| signature_words(package.signature()))) {
                 (RejectCode::SignatureRevoked, words) => {
                     ("revoked", words.and_then(|(_, key)| key))

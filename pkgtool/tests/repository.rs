@@ -378,3 +378,32 @@ fn a_repository_is_changed() {
     let page = fs::read_to_string(place.path("repo/index.html")).expect("there");
     assert!(page.contains("An &lt;b&gt;example&lt;/b&gt;") && page.contains("Things"), "{page}");
 }
+
+/// What came over the wire is in the log as what came from a file is.
+#[test]
+fn the_log_tells_of_what_was_fetched_and_of_what_was_refused() {
+    let (place, key) = published();
+    add_source(&place, "repo", &key);
+    let log = place.path("log");
+    let told = |arguments: &[&str]| {
+        let ran = command(&place, "home", arguments).env("EPK_LOG", &log).output().expect("ran");
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let _removed = fs::remove_file(&log);
+        let lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let word = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        let told: Vec<(String, String)> =
+            lines.iter().map(|line| (word(line, "target"), word(line, "message"))).collect();
+        (ran.status.success(), told)
+    };
+    let valid = ("epk::validate".to_owned(), "valid".to_owned());
+    let compatible = ("epk::compatibility".to_owned(), "compatible".to_owned());
+    let refused = ("epk::validate".to_owned(), "refused".to_owned());
+    assert_eq!(told(&["repo", "check", "repo"]), (true, vec![valid.clone()]));
+    assert_eq!(told(&["fetch", "org.example.app"]), (true, vec![compatible, valid]));
+    // By a policy that the next user has, whatever the repository says.
+    forget(&place);
+    add_source(&place, "repo", &key);
+    let fetched = told(&["fetch", "org.example.app", "--signature", "required"]);
+    assert_eq!(fetched, (false, vec![refused]));
+}

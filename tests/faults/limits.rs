@@ -3,36 +3,28 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::Command;
 
 use epk_format::write::Format;
 use epk_tests::app::{App, Stage};
 use epk_tests::daemon::{Daemon, PATIENCE, Place};
 use epk_tests::files::temp_folder;
-use epk_tests::tool::Outcome;
+use epk_tests::tool::{self, Outcome};
 use epk_tests::wait;
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use super::{BLOCK, image, names, pkgtool, tree};
+use super::{BLOCK, descriptors, image, names, pkgtool, tree};
 
 /// A command that prlimit(1) starts with one limit, which children inherit.
 fn limited(limit: &str, command: &Command) -> Command {
-    let mut limited = Command::new("prlimit");
-    limited.arg(limit).arg("--").arg(command.get_program()).args(command.get_args());
-    limited.env_clear();
-    for (key, value) in command.get_envs() {
-        if let Some(value) = value {
-            limited.env(key, value);
-        }
-    }
-    limited.current_dir(command.get_current_dir().unwrap_or(Path::new("/")));
-    limited
+    let mut starter = Command::new("prlimit");
+    starter.arg(limit).arg("--");
+    tool::started_by(starter, command)
 }
 
 /// Whether a program ended as one without memory may: by an error, or by its own hand.
-fn gave_up(done: &Outcome) -> bool {
+pub(super) fn gave_up(done: &Outcome) -> bool {
     let code = done.status.code();
     code == Some(3)
         || code == Some(125)
@@ -165,11 +157,7 @@ fn a_thousand_open_files_are_no_descriptors_of_the_server() {
     let place = Place::default();
     fs::write(place.image(), image(Format::V2, "1")).expect("written");
     let daemon = place.mount(&[]);
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(1200, |most| most.min(1200));
-    let raised = Rlimit { current: Some(wanted.max(limit.current.unwrap_or(wanted))), ..limit };
-    rustix::process::setrlimit(Resource::Nofile, raised).expect("below the maximum");
-    let count = usize::try_from(wanted).expect("small") - 200;
+    let count = descriptors(1200) - 200;
     let open = |number: usize| {
         let path = place.mountpoint().join(["a", "b", "c"][number % 3]);
         fs::File::open(path).expect("it opens")

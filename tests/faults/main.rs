@@ -1,5 +1,5 @@
 //! Faults of the machine: disks that fail, fill up, or lose power; too few descriptors, too little
-//! memory; processes killed at any moment; clocks that jump; very many mounts. Nothing is lost,
+//! memory; processes killed at any moment; clocks that jump; very many mounts and openers. Nothing is lost,
 //! nothing wrong is delivered, nothing is left behind.
 //!
 //! `EPK_TEST_MOUNTS` says how many mounts there are at once, 100 unless it is set. `scripts/faults N`
@@ -8,19 +8,23 @@
 
 mod clock;
 mod full;
+mod jumps;
 mod killed;
 mod limits;
 mod many;
+mod memory;
 mod power;
 mod storage;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use epk_format::write::{Compression, Format};
 use epk_tests::tool;
 use epk_tests::tree::{MANIFEST, Random, Recipe, Tree};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Bytes of a block of the test packages.
 const BLOCK: usize = 65_536;
@@ -54,6 +58,18 @@ fn pkgtool(home: &Path) -> Command {
     }
     command.env("TMPDIR", home);
     command
+}
+
+/// Lets this process have so many files open, or as many as it may, and says how many. Never lowers it:
+/// tests run beside each other.
+fn descriptors(wanted: u64) -> usize {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    let current = limit.current.map(|current| current.max(wanted));
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).expect("below the maximum");
+    usize::try_from(wanted).expect("small")
 }
 
 /// The names in a folder.

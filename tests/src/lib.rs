@@ -5,12 +5,14 @@
 
 pub mod app;
 pub mod binaries;
+pub mod clock;
 pub mod daemon;
 pub mod disk;
 pub mod failing;
 pub mod files;
 pub mod generated;
 pub mod map;
+pub mod memory_group;
 pub mod native;
 pub mod places;
 pub mod processes;

@@ -1,6 +1,7 @@
 //! Running `pkgtool` for a test, and what it said.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use serde_json::Value;
@@ -13,6 +14,20 @@ pub fn pkgtool() -> Command {
     let mut command = Command::new(binary("pkgtool"));
     command.env_clear().env("PATH", "/usr/bin:/bin");
     command
+}
+
+/// A command that another program starts, which gets it as its last words. Only the variables that were
+/// given to the command are there.
+#[must_use]
+pub fn started_by(mut starter: Command, command: &Command) -> Command {
+    starter.arg(command.get_program()).args(command.get_args()).env_clear();
+    for (key, value) in command.get_envs() {
+        if let Some(value) = value {
+            starter.env(key, value);
+        }
+    }
+    starter.current_dir(command.get_current_dir().unwrap_or(Path::new("/")));
+    starter
 }
 
 /// Runs `pkgtool` with arguments to its end.

@@ -1,12 +1,14 @@
 //! `pkgtool exec`
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum as _};
 use serde_json::json;
 
 use super::run::{self, RunArgs};
+use crate::events;
 use crate::exec::{Candidate, Places};
 use crate::exit::{Failure, print_line};
 use crate::input::{TrustArgs, cache_home, config_home};
@@ -64,7 +66,12 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<(), Failure> {
         )));
     }
     let places = places();
-    let candidates = places.candidates(word)?;
+    let not_launched = |failure: &Failure| {
+        if !args.list {
+            events::not_launched(Path::new(word), failure);
+        }
+    };
+    let candidates = places.candidates(word).inspect_err(not_launched)?;
     if args.json && (args.list || candidates.len() != 1) {
         print_line(json!({
             "schema": "epk.exec/1",
@@ -74,7 +81,7 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<(), Failure> {
     } else if args.list {
         candidates.iter().try_for_each(|candidate| print_line(candidate.line()))?;
     }
-    let found = places.only(&candidates, word)?;
+    let found = places.only(&candidates, word).inspect_err(not_launched)?;
     if args.list {
         return Ok(());
     }

@@ -99,17 +99,21 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
             .hint(format!("a package of that name is `./{file}`")));
     }
     let inherited = Inherited::now();
-    let (launch, data) = prepare(args, inherited).map_err(Failure::into_launch)?;
+    let prepared = prepare(args, inherited).map_err(Failure::into_launch);
     if args.dry_run {
-        return show(&launch, args.json);
+        return show(&prepared?.0, args.json);
     }
-    if let Data::Folder(folder) = &data {
-        user_data::prepare(folder)?;
-    }
-    let image = launch.image.clone();
-    match launch.run().map_err(Failure::into_launch) {
+    let launched = prepared.and_then(|(launch, data)| {
+        if let Data::Folder(folder) = &data {
+            user_data::prepare(folder)?;
+        }
+        launch.run().map_err(Failure::into_launch)
+    });
+    match launched {
         Ok(never) => match never {},
         Err(failure) => {
+            let word = args.words.first().map(PathBuf::from).unwrap_or_default();
+            let image = store::file_meant(&word).and_then(|file| absolute(&file)).unwrap_or(word);
             events::not_launched(&image, &failure);
             Err(failure)
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use epkfs::unmount::{UnmountError, unmount};
+use epkfs::unmount::{UnmountError, clean_dead, unmount};
 
 use super::mounts::{self, Surveyed};
 use crate::exit::{Exit, Failure};
@@ -29,17 +29,20 @@ pub(crate) struct UmountArgs {
 
 pub(crate) fn umount(args: &UmountArgs) -> Result<(), Failure> {
     let search_path = std::env::var_os("PATH");
-    let folders = if args.dead { dead()? } else { args.folders.clone() };
-    for folder in &folders {
-        unmount(folder, args.lazy, search_path.as_deref()).map_err(|error| match error {
-            UnmountError::NotMounted(_) => Failure::because(Exit::Finding, &error)
-                .hint("`pkgtool mounts` lists the mounts of packages"),
-            UnmountError::Busy(_) => Failure::because(Exit::Finding, &error)
-                .hint("`--lazy` takes it out of sight now, and away when its last user has left"),
-            _ => Failure::because(Exit::Environment, &error),
-        })?;
-    }
-    Ok(())
+    let search_path = search_path.as_deref();
+    let unmounted = if args.dead {
+        // Somebody may have taken it away and mounted anew since it was seen.
+        dead()?.iter().try_for_each(|folder| clean_dead(folder, search_path).map(drop))
+    } else {
+        args.folders.iter().try_for_each(|folder| unmount(folder, args.lazy, search_path))
+    };
+    unmounted.map_err(|error| match error {
+        UnmountError::NotMounted(_) => Failure::because(Exit::Finding, &error)
+            .hint("`pkgtool mounts` lists the mounts of packages"),
+        UnmountError::Busy(_) => Failure::because(Exit::Finding, &error)
+            .hint("`--lazy` takes it out of sight now, and away when its last user has left"),
+        _ => Failure::because(Exit::Environment, &error),
+    })
 }
 
 fn dead() -> Result<Vec<PathBuf>, Failure> {

@@ -26,6 +26,8 @@ use crate::signals::Deferred;
 const FOLDERS: [&str; 2] = ["epk", "extracted"];
 /// How long an extraction is kept that nobody uses.
 const KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// How far the time of a use may lie ahead of the clock, as those of other machines on a shared disk do.
+const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most plain bytes that are unpacked without being asked for.
 pub(crate) const MOST: u64 = 1 << 30;
 
@@ -133,7 +135,17 @@ fn collect(store: &Path, but: &str) {
     let now = SystemTime::now();
     let unused = |path: &Path| {
         let used = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
-        used.is_ok_and(|used| now.duration_since(used).is_ok_and(|since| since > KEPT))
+        match used.map(|used| now.duration_since(used)) {
+            Ok(Ok(since)) => since > KEPT,
+            // Used by a clock that ran ahead, which would keep it until then.
+            Ok(Err(ahead)) if ahead.duration() > AHEAD => {
+                let mut options = File::options();
+                let options = options.write(true).custom_flags(OFlag::O_NOFOLLOW.bits());
+                let _touched = options.open(path).and_then(|file| file.set_modified(now));
+                false
+            }
+            _ => false,
+        }
     };
     for entry in fs::read_dir(store).into_iter().flatten().flatten() {
         let path = entry.path();

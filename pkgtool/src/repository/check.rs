@@ -11,6 +11,7 @@ use epk_format::{OpenOptions, Package};
 use super::release::hash;
 use super::{PACKAGES, failure, now, read_index};
 use crate::deep;
+use crate::events;
 use crate::exit::{Exit, Failure};
 use crate::input::signature_words;
 use crate::store::Identity;
@@ -91,14 +92,20 @@ fn check_release(
         return other("SHA-256", sha256.to_string(), &release.sha256);
     }
     let options = OpenOptions { signature: Policy::Optional, ..OpenOptions::default() };
-    let bad = |error: &epk_format::Error| ("PACKAGE_INVALID", error.to_string());
+    let bad = |error: &epk_format::Error| {
+        events::refused(&path, error);
+        ("PACKAGE_INVALID", error.to_string())
+    };
     let file = File::open(&path).map_err(unreadable)?;
     let package = Package::open(file, &options).map_err(|error| bad(&error))?;
     if let Some(first) = package.audit().into_iter().chain(deep::check(&package).1).next() {
         return Err(bad(&first));
     }
-    let manifest =
-        package.parse_manifest().map_err(|error| ("PACKAGE_INVALID", error.to_string()))?;
+    events::opened(&path, &package);
+    let manifest = package.parse_manifest().map_err(|error| {
+        events::manifest_refused(&path, &error);
+        ("PACKAGE_INVALID", error.to_string())
+    })?;
     let key_id = signature_words(package.signature()).1.unwrap_or_default();
     for (what, found, told) in [
         ("the name", &manifest.name, &identity.name),

@@ -11,6 +11,7 @@ use epk_format::{OpenOptions, Package};
 use super::signers::{self, Signer};
 use super::{Identity, Installed, Owner, Store};
 use crate::deep;
+use crate::events;
 use crate::exit::Failure;
 use crate::input::{self, open_file};
 use crate::output::Output;
@@ -171,10 +172,14 @@ pub(crate) fn verify(
     let manifest = package.parse_manifest().map_err(|error| Failure::manifest(source, &error))?;
     if let Some(host) = host {
         manifest.check_compatibility(host).map_err(|error| Failure::manifest(source, &error))?;
+        events::compatible(source, &manifest);
     }
     let findings = package.audit().into_iter().chain(deep::check(&package).1);
     match findings.into_iter().next() {
-        None => Ok((package, manifest)),
+        None => {
+            events::opened(source, &package);
+            Ok((package, manifest))
+        }
         Some(first) => Err(Failure::package(source, &first)
             .hint(format!("`pkgtool verify --deep {}` lists all findings", source.display()))),
     }

@@ -6,6 +6,7 @@ mod extract;
 mod inspect;
 mod keygen;
 mod loader;
+mod log;
 mod ls;
 mod mounts;
 mod output;

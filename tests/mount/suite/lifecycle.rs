@@ -16,6 +16,7 @@ use epkfs::control::{QueryError, query};
 use epkfs::table::{self, MountInfo};
 use epkfs::unmount::{UnmountError, clean_dead, is_dead, unmount};
 use nix::errno::Errno;
+use nix::mount::{MsFlags, mount, umount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -201,6 +202,38 @@ fn what_is_not_ours_is_not_unmounted() {
         assert!(matches!(result, Err(UnmountError::NotMounted(_))), "{path:?}: {result:?}");
     }
     assert_eq!(mounts_at(&place.mountpoint()).len(), 1);
+}
+
+/// What somebody mounts over a mount, or in its place, is theirs, whatever becomes of ours.
+#[test]
+fn what_covers_a_mount_stays() {
+    let (place, _) = packed();
+    let at = place.mountpoint();
+    let own = || mount(Some("own"), &at, Some("tmpfs"), MsFlags::empty(), None::<&str>);
+    let mut daemon = place.mount(&[]);
+    if let Err(Errno::EPERM) = own() {
+        eprintln!("only root can cover a mount: nothing was tested");
+        return;
+    }
+    let covered = unmount(&at, true, None);
+    assert!(matches!(covered, Err(UnmountError::NotMounted(_))), "{covered:?}");
+    daemon.signal(Signal::SIGTERM);
+    let said = |what: &str| place.log().iter().any(|line| line["message"] == what);
+    wait::until("the keeper has tried", || said("the mount stays"));
+    fs::write(at.join("file"), "theirs").expect("it is still there");
+    assert_eq!(mounts_at(&at).len(), 1);
+    // Nor when the server ends.
+    let keeper = children(daemon.pid().as_raw())[0];
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    wait::until("the keeper ends", || is_gone(keeper));
+    assert_eq!(fs::read(at.join("file")).expect("it is still there"), b"theirs");
+    // What is below is for whoever comes next.
+    umount(&at).expect("it is ours");
+    let mut daemon = place.mount(&[]);
+    assert_eq!(mounts_at(&at).len(), 1);
+    unmount_idle(&at).expect("nobody uses it");
+    assert!(daemon.wait().success());
 }
 
 #[test]
