@@ -116,8 +116,12 @@ pub fn is_dead(folder: &Path) -> io::Result<bool> {
 /// The path of a folder as the table of mounts has it, also when it can't be looked into.
 pub(crate) fn resolve(folder: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(folder) {
-        // A dead mount that isn't in the kernel's caches.
-        Err(error) if error.raw_os_error() == Some(Errno::ENOTCONN as i32) => {
+        // A dead mount that isn't in the kernel's caches, or one that died while it was asked.
+        Err(error)
+            if [Errno::ENOTCONN, Errno::ECONNABORTED]
+                .iter()
+                .any(|&dead| error.raw_os_error() == Some(dead as i32)) =>
+        {
             let folder = std::path::absolute(folder)?;
             match (folder.parent(), folder.file_name()) {
                 (Some(parent), Some(name)) => Ok(fs::canonicalize(parent)?.join(name)),
