@@ -118,9 +118,10 @@ pub(crate) fn resolve(folder: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(folder) {
         // A dead mount that isn't in the kernel's caches, or one that died while it was asked.
         Err(error)
-            if [Errno::ENOTCONN, Errno::ECONNABORTED]
-                .iter()
-                .any(|&dead| error.raw_os_error() == Some(dead as i32)) =>
+            if matches!(
+                error.raw_os_error().map(Errno::from_raw),
+                Some(Errno::ENOTCONN | Errno::ECONNABORTED)
+            ) =>
         {
             let folder = std::path::absolute(folder)?;
             match (folder.parent(), folder.file_name()) {
